@@ -1,0 +1,3 @@
+"""Finetune Studio: fine-tune a language model on the machine you have."""
+
+__version__ = "0.1.0"

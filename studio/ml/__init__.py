@@ -1,0 +1,1 @@
+"""What we do with models and data: the only room that knows torch and the Hugging Face libraries."""

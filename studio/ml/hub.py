@@ -1,0 +1,135 @@
+"""The Hugging Face Hub: search, look at a model, fetch it. Every refusal of the Hub becomes a sentence here.
+
+The token is the one that `hf auth login` stored (`huggingface_hub.get_token`); it is never asked for, printed or kept.
+Only data files are fetched: weights as safetensors or GGUF, never pickles, never code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx  # what huggingface_hub 2 speaks with, so these are the errors it raises
+from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from studio.errors import InvalidInput, NotFound, Refused, Unavailable
+
+SMALL_FILES = ["*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken", "README.md", "LICENSE*"]
+"""What describes a model: configuration, tokenizer, template, licence."""
+WEIGHT_FILES = ["*.safetensors"]
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """One search result."""
+
+    id: str
+    downloads: int
+    gated: bool
+    licence: str
+    parameters: int | None
+
+
+@contextmanager
+def told_in_sentences(name: str) -> Iterator[None]:
+    """Turn what the Hub client raises while working on `name` into StudioErrors."""
+    try:
+        yield
+    except GatedRepoError as error:
+        raise Refused(
+            f"{name} is gated: its owner wants to know who uses it. Open https://huggingface.co/{name}, accept the "
+            "terms, run `hf auth login` once on this machine, and try again."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise NotFound(f"{name} has no such revision. Leave the revision empty for the newest.") from error
+    except LocalEntryNotFoundError as error:
+        raise Unavailable(_OFFLINE.format(name=name)) from error
+    except RepositoryNotFoundError as error:
+        raise NotFound(
+            f"There is no {name} on the Hub, or it is private. Check the spelling; for a private one run "
+            "`hf auth login` on this machine."
+        ) from error
+    except EntryNotFoundError as error:
+        raise NotFound(f"{name} lacks a file that is needed: {error}.") from error
+    except HFValidationError as error:
+        raise InvalidInput(f"{name} is no Hub name: they look like owner/name.") from error
+    except (OfflineModeIsEnabled, httpx.TransportError) as error:
+        raise Unavailable(_OFFLINE.format(name=name)) from error
+    except HfHubHTTPError as error:
+        code = error.response.status_code if error.response is not None else "no status"
+        raise Unavailable(f"The Hub answered {code} for {name}. Wait a minute and try again.") from error
+
+
+_OFFLINE = (
+    "{name} is not on this machine and the Hub cannot be reached. Check the network, or choose a model that is here."
+)
+
+
+def search_models(text: str, limit: int = 20) -> list[HubModel]:
+    """Text-generation models with safetensors weights that match `text`, most downloaded first."""
+    with told_in_sentences(text or "the list of models"):
+        found = HfApi().list_models(
+            search=text,
+            filter=["text-generation", "safetensors"],
+            sort="downloads",
+            limit=limit,
+            expand=["downloads", "gated", "safetensors", "tags"],
+        )
+        return [_hub_model(model) for model in found]
+
+
+def _hub_model(model: Any) -> HubModel:
+    licences = [tag.removeprefix("license:") for tag in model.tags or [] if tag.startswith("license:")]
+    return HubModel(
+        id=model.id,
+        downloads=model.downloads or 0,
+        gated=bool(model.gated),
+        licence=licences[0] if licences else "",
+        parameters=model.safetensors.total if model.safetensors else None,
+    )
+
+
+def fetch_description(name: str, revision: str | None = None) -> tuple[Path, dict[str, Any]]:
+    """Fetch what describes a model (no weights). Returns its folder and {"weights_bytes", "parameters", "licence"}."""
+    with told_in_sentences(name):
+        info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=10)
+        folder = snapshot_download(name, revision=info.sha, allow_patterns=SMALL_FILES)
+    files = info.siblings or []
+    weights = [file for file in files if file.rfilename.endswith(".safetensors")]
+    if not weights:
+        raise Refused(
+            f"{name} has no safetensors weights. Pickled weights (.bin, .pt) can run code when they are read, so the "
+            "studio does not open them. Look for a converted copy of the model."
+        )
+    facts = {
+        "weights_bytes": sum(file.size or 0 for file in weights),
+        "parameters": info.safetensors.total if info.safetensors else None,
+        "licence": info.card_data.get("license", "") if info.card_data else "",
+        "revision": info.sha,
+    }
+    return Path(folder), facts
+
+
+def fetch_model(name: str, revision: str | None = None) -> Path:
+    """Fetch a whole model into the Hugging Face cache (resuming a broken fetch); returns its folder."""
+    cached = try_to_load_from_cache(name, "config.json", revision=revision)
+    with told_in_sentences(name):
+        try:
+            return Path(snapshot_download(name, revision=revision, allow_patterns=SMALL_FILES + WEIGHT_FILES))
+        except (OfflineModeIsEnabled, httpx.TransportError):
+            if not isinstance(cached, str):
+                raise
+            return Path(cached).parent  # offline, but it was fetched before

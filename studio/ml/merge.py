@@ -1,0 +1,79 @@
+"""Exports: the adapter as a zip, or merged into its base model as safetensors. Called by the worker.
+
+A merge adds the adapter to the base weights in float32 and rounds once; the base is the unquantized model, also for an
+adapter that was trained on a quantized one, because that is what the chat answers from and what others load.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from studio.errors import NotFound, Refused
+from studio.ml import models
+from studio.recipe import Recipe, read_recipe
+from studio.run_folder import RunFolder
+from studio.settings import Settings
+
+KINDS = {
+    "adapter": "The adapter as a zip, for peft",
+    "merged": "Adapter and base in one model, for transformers",
+}
+
+
+def export(run: RunFolder, kind: str, target: Path, settings: Settings) -> dict[str, Any]:
+    """Write the export of `kind` to `target` (whole or not at all); returns what it is for the report."""
+    if not run.adapter.is_dir():
+        raise NotFound(f"{run.identity()['name']} has no adapter yet: the run has to finish or be stopped first.")
+    recipe = read_recipe(run.recipe_file)
+    beside = target.with_name(f".{target.name}.tmp")
+    if kind == "adapter":
+        _zip_folder(run.adapter, beside)
+        beside.rename(target)
+        return {"base_model": recipe.model.base_model}
+    if beside.exists():
+        shutil.rmtree(beside)
+    report = _merge(run, recipe, beside, settings)
+    beside.rename(target)
+    return report
+
+
+def _zip_folder(folder: Path, target: Path) -> None:
+    """All files of `folder`, uncompressed: weights do not shrink, and reading stays fast."""
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, file.relative_to(folder))
+
+
+def _merge(run: RunFolder, recipe: Recipe, target: Path, settings: Settings) -> dict[str, Any]:
+    base, _ = models.resolve(recipe.model, settings)
+    models.check_folder(base)
+    needed = 2 * sum(file.stat().st_size for file in base.glob("*.safetensors"))
+    free = shutil.disk_usage(target.parent).free
+    if free < needed:
+        raise Refused(f"The merged model needs about {needed / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free.")
+    dtype = _dtype_of(base)
+    model = AutoModelForCausalLM.from_pretrained(
+        base, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
+    )
+    merged = PeftModel.from_pretrained(model, run.adapter).merge_and_unload(safe_merge=True)
+    merged.to(dtype).save_pretrained(target)
+    models.load_tokenizer(run.adapter, recipe.model).save_pretrained(target)
+    card = (run.adapter / "README.md").read_text(encoding="utf-8")
+    (target / "README.md").write_text(
+        card.replace("A LoRA adapter for", "Merged LoRA fine-tuning of"), encoding="utf-8"
+    )
+    return {"base_model": recipe.model.base_model, "dtype": str(dtype).removeprefix("torch.")}
+
+
+def _dtype_of(folder: Path) -> torch.dtype:
+    """The number format that the base model is stored in."""
+    dtype = getattr(models.read_config(folder), "dtype", None)
+    return dtype if isinstance(dtype, torch.dtype) else torch.bfloat16

@@ -1,0 +1,226 @@
+"""Base models: find the folder that a recipe's name means, describe it, load it.
+
+Everything is read from a folder on disk (a Hub model is fetched first, `hub.py`). Only safetensors and GGUF weights
+are opened, and code that comes with a model is never run: `trust_remote_code` is False everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from studio.errors import InvalidInput, Refused
+from studio.ml import hub
+from studio.ml.devices import Device, Precision
+from studio.recipe import STARTER_MODEL, ModelPart, QuantizationPart
+from studio.settings import Settings
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + END + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+"""ChatML; END is replaced by the token that ends a turn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What the Model page says about a base model."""
+
+    name: str
+    folder: str
+    architecture: str
+    parameters: int | None
+    licence: str
+    context_length: int | None
+    has_chat_template: bool
+    size_bytes: int
+    revision: str | None = None
+
+
+def resolve(part: ModelPart, settings: Settings, *, weights: bool = True) -> tuple[Path, dict[str, Any]]:
+    """The folder of the model that `part` names, and what the Hub says of it if it comes from there.
+
+    With `weights` False a Hub model's small files are enough. Raises StudioError in a sentence.
+    """
+    name = part.base_model
+    if name == STARTER_MODEL:
+        if not settings.starter_model.is_dir():
+            raise Refused("The starter model is not on this machine yet. Run `studio starter`, or choose another.")
+        return settings.starter_model, {"licence": "apache-2.0"}
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path, {}
+    if path.is_file() and path.suffix == ".gguf":
+        from studio.ml.starter import converted_gguf
+
+        return converted_gguf(path, settings), {}
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+        raise InvalidInput(
+            f"There is no folder {name}. Give a folder with a model in it, or a Hub name like owner/name.",
+            field="model.base_model",
+        )
+    if weights:
+        return hub.fetch_model(name, part.revision), {}
+    return hub.fetch_description(name, part.revision)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise InvalidInput naming the file that is missing or not allowed."""
+
+    def refuse(sentence: str) -> InvalidInput:
+        return InvalidInput(f"{folder.name}: {sentence}", field="model.base_model")
+
+    if not (folder / "config.json").is_file():
+        raise refuse("config.json is missing, so this is no model folder. An adapter's folder needs its base model.")
+    if not any(folder.glob("*.safetensors")):
+        if any(folder.glob("*.bin")) or any(folder.glob("*.pt")):
+            raise refuse(
+                "it has pickled weights only (.bin or .pt). Reading them can run code, so the studio does not open "
+                "them. Save the model again with save_pretrained, which writes safetensors."
+            )
+        raise refuse("no *.safetensors weights are in it. The download may have broken off: fetch it again.")
+    if not any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")):
+        raise refuse("the tokenizer is missing (tokenizer.json). Copy the tokenizer files of the same model into it.")
+
+
+def describe(part: ModelPart, settings: Settings) -> ModelCard:
+    """What there is to know about a model without loading it."""
+    folder, facts = resolve(part, settings, weights=False)
+    on_hub = "weights_bytes" in facts
+    if not on_hub:
+        check_folder(folder)
+    config = read_config(folder)
+    tokenizer = load_tokenizer(folder, ModelPart(base_model=part.base_model))
+    text_config = config.get_text_config()
+    weights = list(folder.glob("*.safetensors"))
+    return ModelCard(
+        name="SmolLM2-135M-Instruct" if part.base_model == STARTER_MODEL else part.base_model,
+        folder=str(folder),
+        architecture=(
+            f"{(config.architectures or [config.model_type])[0]}, {text_config.num_hidden_layers} layers, "
+            f"width {text_config.hidden_size}, {text_config.vocab_size:,} tokens"
+        ),
+        parameters=facts.get("parameters") or sum(map(count_parameters, weights)) or None,
+        licence=facts.get("licence") or _licence_in(folder),
+        context_length=getattr(text_config, "max_position_embeddings", None),
+        has_chat_template=tokenizer.chat_template is not None,
+        size_bytes=facts.get("weights_bytes") or sum(file.stat().st_size for file in weights),
+        revision=facts.get("revision"),
+    )
+
+
+def read_config(folder: Path) -> Any:
+    """The model's configuration. Raises InvalidInput if it is broken or needs code of its own."""
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (ValueError, OSError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        if "trust_remote_code" in str(error):
+            reason = "it needs Python code that comes with it, which the studio never runs"
+        raise InvalidInput(
+            f"{folder.name}: its config.json cannot be used: {reason}.", field="model.base_model"
+        ) from error
+
+
+def count_parameters(file: Path) -> int:
+    """Number of values in a safetensors file, from its header alone (the format: 8 bytes length, then JSON)."""
+    with open(file, "rb") as handle:
+        (length,) = struct.unpack("<Q", handle.read(8))
+        if length > 100_000_000:
+            raise InvalidInput(f"{file.name} is not a safetensors file.", field="model.base_model")
+        header = json.loads(handle.read(length))
+    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+
+
+def _licence_in(folder: Path) -> str:
+    """The licence named in the model card's YAML head, if any."""
+    card = folder / "README.md"
+    if card.is_file():
+        for line in card.read_text(encoding="utf-8", errors="replace").splitlines()[:60]:
+            if line.startswith("license:"):
+                return line.removeprefix("license:").strip()
+    return ""
+
+
+def load_tokenizer(folder: Path, part: ModelPart) -> Any:
+    """The tokenizer, with a chat template if `part` asks for ChatML and a pad token that is not the end of a turn.
+
+    If padding and end of turn were the same token, masking the one would hide the other, and the model would never
+    learn to stop (trl#1623).
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (ValueError, OSError, KeyError) as error:
+        raise InvalidInput(
+            f"{folder.name}: its tokenizer cannot be read: {str(error).splitlines()[0]}",
+            field="model.base_model",
+        ) from error
+    if part.chat_template == "chatml":
+        knows_chatml = "<|im_end|>" in tokenizer.get_vocab()
+        end = "'<|im_end|>'" if knows_chatml else f"'{tokenizer.eos_token}'"
+        tokenizer.chat_template = CHATML.replace("END", end)
+        if knows_chatml:
+            tokenizer.eos_token = "<|im_end|>"
+    tokenizer.pad_token = _pad_token(tokenizer)
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def _pad_token(tokenizer: Any) -> str:
+    """A token for padding that no answer contains: the tokenizer's own, unless it ends a turn, else another special."""
+    if tokenizer.pad_token and tokenizer.pad_token != tokenizer.eos_token:
+        return str(tokenizer.pad_token)
+    vocabulary = tokenizer.get_vocab()
+    for token in (
+        "<pad>",
+        "<|pad|>",
+        "[PAD]",
+        "<|finetune_right_pad_id|>",
+        "<|endoftext|>",
+        tokenizer.unk_token,
+    ):
+        if token and token in vocabulary and token not in (tokenizer.eos_token, tokenizer.bos_token):
+            return str(token)
+    for token in tokenizer.all_special_tokens:
+        if token not in (tokenizer.eos_token, tokenizer.bos_token):
+            return str(token)
+    # Without another special token the collator's masks still keep end-of-turn in the labels: they go by length.
+    return str(tokenizer.bos_token or tokenizer.eos_token)
+
+
+def quantization_config(part: QuantizationPart, precision: Precision) -> BitsAndBytesConfig | None:
+    """The bitsandbytes settings for `part`, as the QLoRA recipe of PEFT's and TRL's documentation has them."""
+    if part.method == "none":
+        return None
+    if part.method == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=part.bnb_4bit_use_double_quant,
+        bnb_4bit_compute_dtype=getattr(torch, precision.weights),
+    )
+
+
+def load_model(folder: Path, part: QuantizationPart, device: Device, precision: Precision) -> Any:
+    """The base model on `device`, quantized as `part` says. Attention is torch's own sdpa, which is always there."""
+    check_folder(folder)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=getattr(torch, precision.weights),
+        quantization_config=quantization_config(part, precision),
+        device_map={"": device.kind if device.kind != "cuda" else 0},
+        attn_implementation="sdpa",
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+    )
+    model.config.use_cache = True
+    return model

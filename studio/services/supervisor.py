@@ -1,0 +1,276 @@
+"""One thread that keeps the history true and the queue moving.
+
+Each tick it reads what is new in the run folders into the database (the only writer), starts the next queued run when
+the device is free, ends workers that ignore a Stop, and marks runs whose worker is gone as interrupted. It holds no
+truth of its own: killed and started again it finds everything in the folders.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from studio.history import History
+from studio.process_identity import Identity, is_alive
+from studio.run_folder import RunFolder, apply_events, now
+from studio.runs import Checkpoint, Export, Run, RunStatus
+from studio.services import processes
+from studio.settings import Settings
+
+log = logging.getLogger("studio.supervisor")
+
+TICK_SECONDS = 1.0
+STOP_GRACE_SECONDS = 60.0
+"""How long a worker may take from the request to stop until its group is ended: a step, a checkpoint, the answers."""
+START_GRACE_SECONDS = 30.0
+"""How long a started worker may take to say who it is; importing Python's libraries comes after that."""
+
+
+class Supervisor:
+    """See the module. `start` it once per studio home; `Studio` holds the home's lock while it runs."""
+
+    def __init__(self, settings: Settings, history: History) -> None:
+        self.settings = settings
+        self.history = history
+        self._known: dict[str, Run] = {}
+        self._offsets: dict[str, tuple[int, int]] = {}
+        self._children: dict[str, Any] = {}
+        self._stop_seen: dict[str, float] = {}
+        self._wake = threading.Condition()
+        self._asked = 0
+        self._served = 0
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Begin ticking."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop ticking; workers go on."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def sync(self, timeout_seconds: float = 10.0) -> None:
+        """Wait until a tick that began after this call has ended, so that the history shows what was just done."""
+        with self._wake:
+            self._asked += 1
+            mine = self._asked
+            self._wake.notify_all()
+            self._wake.wait_for(lambda: self._served >= mine or self._closing, timeout=timeout_seconds)
+
+    def _work(self) -> None:
+        while not self._closing:
+            with self._wake:
+                serving = self._asked
+            try:
+                self.tick()
+            except Exception:
+                # A locked database or a full disk must not end the supervision: the folders keep the truth meanwhile.
+                log.exception("The supervisor's tick failed; it will be tried again")
+            with self._wake:
+                self._served = serving
+                self._wake.notify_all()
+                if self._asked == serving and not self._closing:
+                    self._wake.wait(timeout=TICK_SECONDS)
+
+    # -- one tick ---------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Read, reconcile, start: everything once."""
+        folders = {path.name: RunFolder(path) for path in _run_folders(self.settings.runs)}
+        for gone in (self.history.ids() | set(self._known)) - set(folders):
+            self._forget(gone)
+        for folder in folders.values():
+            self.ingest(folder)
+        for run in list(self._known.values()):
+            if not run.status.is_over:
+                self._reconcile(folders[run.id], run)
+        self._start_next(folders)
+
+    def ingest(self, folder: RunFolder) -> Run | None:
+        """Bring what is new in `folder` into the database; the run as it is now, or None if it is not readable."""
+        run = self._known.get(folder.id) or self._first_sight(folder)
+        if run is None:
+            return None
+        events_offset, metrics_offset = self._offsets[folder.id]
+        if (
+            _size(folder.path / "events.jsonl") <= events_offset
+            and _size(folder.path / "metrics.jsonl") <= metrics_offset
+        ):
+            return run
+        events, events_end = folder.events(events_offset)
+        metrics, metrics_end = folder.metrics(metrics_offset)
+        run = apply_events(run, events)
+        if metrics:
+            run = replace(run, last_step=max(run.last_step, max(metric.step for metric in metrics)))
+        self.history.write(
+            run,
+            metrics=metrics,
+            exports=exports_of(events),
+            events_offset=events_end,
+            metrics_offset=metrics_end,
+        )
+        self._known[folder.id] = run
+        self._offsets[folder.id] = (events_end, metrics_end)
+        return run
+
+    def _first_sight(self, folder: RunFolder) -> Run | None:
+        """A run this supervisor has not seen: from the database if it is there, else from its folder's beginning."""
+        try:
+            whole = folder.read_run()
+        except Exception:
+            log.warning("%s is no run folder and is left alone", folder.path, exc_info=True)
+            return None
+        offsets = self.history.offsets(folder.id)
+        if offsets == (0, 0):
+            whole = replace(whole, status=RunStatus.QUEUED)
+        else:
+            whole = self.history.run(folder.id)
+        self._known[folder.id] = whole
+        self._offsets[folder.id] = offsets
+        return whole
+
+    def _forget(self, run_id: str) -> None:
+        self.history.forget(run_id)
+        self._known.pop(run_id, None)
+        self._offsets.pop(run_id, None)
+
+    # -- keeping it true --------------------------------------------------------------------------------------
+
+    def _reconcile(self, folder: RunFolder, run: Run) -> None:
+        if run.status is RunStatus.QUEUED:
+            if folder.stop_asked():
+                folder.add_event("status", status=RunStatus.STOPPED, cause="Taken out of the queue before it began.")
+                self.ingest(folder)
+            return
+        cause = self._cause_of_death(folder, run)
+        if cause is not None:
+            self.ingest(folder)  # its last words may have come between the reading and its end
+            if self._known[run.id].status.is_live:
+                folder.add_event("status", status=RunStatus.INTERRUPTED, cause=cause)
+                self.ingest(folder)
+            self._stop_seen.pop(run.id, None)
+        elif folder.stop_asked():
+            asked = self._stop_seen.setdefault(run.id, time.monotonic())
+            identity = read_identity(folder)
+            if time.monotonic() - asked > STOP_GRACE_SECONDS and identity is not None:
+                processes.end_group(identity, grace_seconds=5.0)
+
+    def _cause_of_death(self, folder: RunFolder, run: Run) -> str | None:
+        """Why the worker of a live run is not there any more, as a sentence; None while it is."""
+        child = self._children.get(run.id)
+        if child is not None:
+            code = child.poll()
+            if code is None:
+                return None
+            del self._children[run.id]
+            if run.status is RunStatus.STARTING and code > 0:
+                return f"The worker could not start ({processes.signal_name(code)}). Its log says why."
+            return (
+                f"The worker was ended from outside ({processes.signal_name(code)}), most often because the machine "
+                f"ran out of memory. Everything up to step {run.last_step} is in the curves."
+            )
+        identity = read_identity(folder)
+        if identity is not None:
+            if is_alive(identity):
+                return None
+            return f"The machine or the worker stopped while nobody watched, after step {run.last_step}."
+        started = run.started_at or run.created_at
+        if (now() - started).total_seconds() < START_GRACE_SECONDS:
+            return None
+        return "The worker never said that it had begun. Its log may say why."
+
+    # -- the queue --------------------------------------------------------------------------------------------
+
+    def _start_next(self, folders: dict[str, RunFolder]) -> None:
+        """Start the oldest queued run if no other one is live: one device, one training."""
+        runs = [run for run in self._known.values() if run.id in folders]
+        if any(run.status.is_live for run in runs):
+            return
+        queued = sorted((r for r in runs if r.status is RunStatus.QUEUED), key=lambda r: (r.created_at, r.id))
+        if not queued:
+            return
+        folder = folders[queued[0].id]
+        folder.add_event("status", status=RunStatus.STARTING)
+        self.ingest(folder)
+        try:
+            self._children[folder.id] = start_worker(self.settings, folder)
+        except OSError as error:
+            folder.add_event("status", status=RunStatus.FAILED, cause=f"The worker could not be started: {error}.")
+            self.ingest(folder)
+
+
+def start_worker(settings: Settings, folder: RunFolder, *arguments: str) -> Any:
+    """Start `studio worker FOLDER ...` as a process that outlives us; returns its Popen."""
+    return processes.start_detached(
+        processes.studio_command("worker", str(folder.path), *arguments),
+        folder.log_file,
+        {"STUDIO_HOME": str(settings.home), "PYTHONUNBUFFERED": "1", **processes.MALLOC_ENVIRONMENT},
+        settings.home,
+    )
+
+
+def read_identity(folder: RunFolder) -> Identity | None:
+    """Who works on `folder`, as the worker wrote it; None if it did not yet."""
+    try:
+        return Identity(**json.loads((folder.path / "process.json").read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def exports_of(events: list[dict[str, Any]]) -> list[Export]:
+    """The finished exports among `events`."""
+    return [
+        Export(
+            id=event["id"],
+            kind=event["kind"],
+            path=event["path"],
+            size_bytes=event["size_bytes"],
+            created_at=datetime.fromisoformat(event["at"]).astimezone(UTC),
+            report=event.get("report", {}),
+        )
+        for event in events
+        if event.get("event") == "export"
+    ]
+
+
+def checkpoints_of(folder: RunFolder) -> list[Checkpoint]:
+    """The checkpoints that were announced and are still there, oldest first."""
+    events, _ = folder.events()
+    told = {
+        event["step"]: Checkpoint(step=event["step"], folder=event["folder"], size_bytes=event["size_bytes"])
+        for event in events
+        if event.get("event") == "checkpoint"
+    }
+    return [told[step] for step in sorted(told) if (folder.path / told[step].folder).is_dir()]
+
+
+def move_to_trash(folder: RunFolder, settings: Settings) -> Path:
+    """Take a run's folder out of the runs; the history forgets it at the next tick."""
+    target = settings.trash / f"{folder.id}.{now().strftime('%Y%m%d-%H%M%S')}"
+    shutil.move(folder.path, target)
+    return target
+
+
+def _run_folders(runs: Path) -> list[Path]:
+    with os.scandir(runs) as entries:
+        return [Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

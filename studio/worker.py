@@ -1,0 +1,92 @@
+"""The door of a job: one training or one export in a process of its own.
+
+    python -m studio worker RUN_FOLDER                  # train what recipe.yaml says
+    python -m studio worker RUN_FOLDER --export merged --to NAME
+
+Knows the run's folder and no database. Output goes to wherever its parent sent it (worker.log). Exit code: 0 finished
+or stopped, 1 failed; the folder's last event says the same in a sentence.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from studio.errors import StudioError
+from studio.process_identity import identity_of
+from studio.run_folder import RunFolder, write_json
+from studio.runs import RunStatus
+from studio.settings import Settings
+
+log = logging.getLogger("studio.worker")
+LOADING_PROMISE_SECONDS = 900.0
+"""Loading may include fetching a model of many gigabytes; once training begins the Reporter beats."""
+
+
+def run_training(path: Path, settings: Settings) -> int:
+    """Train the recipe in `path`. Holds the device's lock for as long as this process lives."""
+    folder = RunFolder(path)
+    identity = identity_of(os.getpid())
+    assert identity is not None
+    write_json(path / "process.json", identity.as_json())
+    folder.beat(LOADING_PROMISE_SECONDS)
+    try:
+        with FileLock(settings.home / "device.lock", timeout=0):
+            from studio.ml.train import train
+
+            train(folder, settings)
+        return 0
+    except Timeout:
+        return _fail(folder, "Another training holds the device. This one can be started when that has ended.")
+    except StudioError as error:
+        log.exception("The run was refused or failed")
+        return _fail(folder, str(error))
+    except Exception as error:
+        log.exception("The run failed")
+        return _fail(folder, explain(error))
+
+
+def run_export(path: Path, kind: str, name: str, settings: Settings) -> int:
+    """Export the run in `path` as `kind` to exports/`name`."""
+    folder = RunFolder(path)
+    try:
+        from studio.ml.merge import export
+
+        folder.exports.mkdir(exist_ok=True)
+        report = export(folder, kind, folder.exports / name, settings)
+        size = _size_of(folder.exports / name)
+        folder.add_event("export", id=name, kind=kind, path=f"exports/{name}", size_bytes=size, report=report)
+        return 0
+    except Exception as error:
+        log.exception("The export failed")
+        cause = str(error) if isinstance(error, StudioError) else explain(error)
+        folder.add_event("export_failed", id=name, kind=kind, cause=cause)
+        return 1
+
+
+def _fail(folder: RunFolder, cause: str) -> int:
+    folder.add_event("status", status=RunStatus.FAILED, cause=cause)
+    return 1
+
+
+def _size_of(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def explain(error: BaseException) -> str:
+    """What a library's exception means for a person, and what to try. The traceback is in worker.log."""
+    text = f"{type(error).__name__}: {error}"
+    if "OutOfMemory" in text or "out of memory" in text or isinstance(error, MemoryError):
+        return (
+            "The memory was not enough. In this order: halve per_device_train_batch_size and double "
+            "gradient_accumulation_steps; turn on gradient_checkpointing; shorten max_length; use nf4."
+        )
+    if "No space left" in text or getattr(error, "errno", None) == 28:
+        return "The disk is full. Make room (old runs and exports can be deleted on the History page) and start again."
+    first_line = text.splitlines()[0][:300]
+    return f"The worker failed: {first_line}. The whole story is in the run's log."
