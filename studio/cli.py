@@ -15,6 +15,7 @@ no command pays for another's libraries.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -65,6 +66,9 @@ def open_ui(settings: Settings) -> None:
         from studio.services.starter import fetch_in_terminal
 
         fetch_in_terminal(settings)
+    # Gradio reads these when it is imported: its cache belongs into our private folder, and it must not phone home.
+    os.environ["GRADIO_TEMP_DIR"] = str(settings.temporary / "gradio")
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     from studio.ui.app import run
 
     run(settings)
@@ -94,9 +98,10 @@ def train(
 ) -> None:
     """Train a recipe and show its progress. Interrupting this leaves the run going; `studio stop` ends it."""
     from studio.recipe import read_recipe
+    from studio.services.paths import from_here
     from studio.services.studio import Studio
 
-    checked = read_recipe(recipe)
+    checked = from_here(read_recipe(recipe), Path.cwd())
     studio = Studio.open(context.obj)
     try:
         run_id = studio.start_run(checked, name)
@@ -151,7 +156,7 @@ def stop(context: typer.Context, run: str) -> None:
     """Ask a run (name or id) to stop at its next step, keeping what it learned."""
     from studio.services.studio import Studio
 
-    studio = Studio.open(context.obj)
+    studio = Studio.open(context.obj, start_runs=False)
     try:
         studio.stop_run(find_run(studio, run))
         print("It stops at its next step.")
@@ -175,7 +180,7 @@ def runs(context: typer.Context, search: str = "") -> None:
     """List the runs, newest first."""
     from studio.services.studio import Studio
 
-    studio = Studio.open(context.obj)
+    studio = Studio.open(context.obj, start_runs=False)
     try:
         studio.sync()
         found = studio.history.runs(search=search)
@@ -200,24 +205,28 @@ def chat(
     temperature: float = 0.0,
 ) -> None:
     """Ask the base model and a run's adapter the same question."""
-    from studio.services.model_server import ChatSettings
+    from studio.services.model_server import ChatSettings, ModelServer
     from studio.services.studio import Studio
 
-    studio = Studio.open(context.obj)
+    studio = Studio.open(context.obj, start_runs=False)
     try:
         run_id = find_run(studio, run)
+    finally:
+        studio.close()  # a studio that is opened while we talk must not wait for us
+    server = ModelServer(context.obj)
+    try:
         questions = [prompt] if prompt else iter(lambda: input("you: ").strip(), "")
         for question in questions:
             for label, model in (("base", f"base:{run_id}"), (run, f"run:{run_id}")):
                 print(f"{label}: ", end="", flush=True)
                 settings = ChatSettings(max_tokens=max_tokens, temperature=temperature)
-                for piece in studio.server.chat(model, [{"role": "user", "content": question}], settings):
+                for piece in server.chat(model, [{"role": "user", "content": question}], settings):
                     print(piece, end="", flush=True)
                 print()
     except (EOFError, KeyboardInterrupt):
         print()
     finally:
-        studio.close()
+        server.close()
 
 
 @app.command()
@@ -231,7 +240,7 @@ def export(
     """Export a run; prints where it lies."""
     from studio.services.studio import Studio
 
-    studio = Studio.open(context.obj)
+    studio = Studio.open(context.obj, start_runs=False)
     try:
         run_id = find_run(studio, run)
         made = studio.export(run_id, kind)
@@ -249,7 +258,7 @@ def reindex(context: typer.Context) -> None:
     context.obj.make_folders()
     refuse_if_supervised(context.obj)
     aside = set_aside(context.obj.database_url)
-    studio = Studio.open(context.obj)
+    studio = Studio.open(context.obj, start_runs=False)
     try:
         studio.sync()
         print(f"{len(studio.history.ids())} runs are in the new database. The old one is {aside or 'gone'}.")

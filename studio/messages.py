@@ -120,8 +120,9 @@ def read_row(row: Mapping[str, Any], form: Format, number: int) -> Example:
                 return _conversation(_alpaca_turns(row))
             case _:
                 return Example(text=_text(row["text"], "text"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidInput(f"Row {number} cannot be read as {form.name}: {error}.", field="data.dataset") from error
+    except (KeyError, ValueError) as error:
+        reason = f"the column {error.args[0]} is missing" if isinstance(error, KeyError) else error
+        raise InvalidInput(f"Row {number} cannot be read as {form.name}: {reason}.", field="data.dataset") from error
 
 
 def _text(value: Any, what: str) -> str:
@@ -136,7 +137,9 @@ def _turns(value: Any, role_key: str, content_key: str) -> list[Message]:
     if not _is_list_of(value, (role_key, content_key)):
         raise ValueError("it has no list of turns")
     turns: list[Message] = []
-    for turn in value:
+    for number, turn in enumerate(value, start=1):
+        if not isinstance(turn, Mapping) or not {role_key, content_key} <= turn.keys():
+            raise ValueError(f"turn {number} has no {role_key} and {content_key}")
         role = _ROLES.get(str(turn[role_key]))
         if role is None:
             raise ValueError(f"the role {turn[role_key]!r} is unknown")
@@ -145,9 +148,9 @@ def _turns(value: Any, role_key: str, content_key: str) -> list[Message]:
 
 
 def _side(value: Any, role: Literal["user", "assistant"]) -> list[Message]:
-    if isinstance(value, str):
-        return [{"role": role, "content": _text(value, role)}]
-    return _turns(value, "role", "content")
+    if isinstance(value, list | tuple):
+        return _turns(value, "role", "content")
+    return [{"role": role, "content": _text(value, "the prompt" if role == "user" else "the completion")}]
 
 
 def _alpaca_turns(row: Mapping[str, Any]) -> list[Message]:

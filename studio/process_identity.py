@@ -38,8 +38,8 @@ def identity_of(pid: int) -> Identity | None:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             return Identity(pid, float(fields[19]), _BOOT_ID.read_text().strip())
         return Identity(pid, process.create_time(), "")
-    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-        return None
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError, ValueError, OverflowError):
+        return None  # the last two: no process can have such a number
 
 
 def is_alive(identity: Identity) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from studio.errors import InvalidInput
 
@@ -68,7 +68,7 @@ class DataPart(_Part):
 
     Files and starter sets have one part, called train.
     """
-    max_rows: int = Field(0, ge=0, json_schema_extra=_unit("rows"))
+    max_rows: int = Field(0, ge=0, le=100_000_000, json_schema_extra=_unit("rows"))
     """Use only the first rows; 0 uses all.
 
     Fewer rows make a quicker look at whether the data teaches anything.
@@ -120,6 +120,17 @@ class AdapterPart(_Part):
 
     All linear layers learn best for their size (QLoRA paper). Attention alone (q_proj, v_proj) is smaller and weaker.
     """
+
+    @field_validator("target_modules", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        """Names typed as one text become a list: PEFT would read the text as a regular expression."""
+        if isinstance(value, str):
+            names = tuple(value.replace(",", " ").split())
+            value = "all-linear" if names == ("all-linear",) else names
+        if isinstance(value, list | tuple) and not value:
+            raise ValueError("must name at least one layer, or be all-linear")
+        return value
 
 
 Scheduler = Literal["linear", "cosine", "constant", "constant_with_warmup", "inverse_sqrt", "polynomial"]
@@ -245,6 +256,8 @@ class Recipe(_Part):
         tree = self.model_dump(mode="json")
         for name, value in values.items():
             part, _, field = name.partition(".")
+            if part not in tree:
+                raise InvalidInput(f"A recipe has no field {name}.", field=name)
             tree[part][field] = value
         return recipe_from_dict(tree)
 
@@ -298,24 +311,58 @@ def recipe_from_dict(tree: dict[str, Any]) -> Recipe:
 
 def _sentence(field: str, error: Any) -> str:
     """What pydantic found, in the studio's words: the field, what it may be, and what was given."""
-    given = error.get("input")
+    given = repr(error.get("input"))
+    if len(given) > 80:
+        given = f"{given[:60]}… ({len(given)} characters)"
     limits = error.get("ctx", {})
-    match error["type"]:
-        case "extra_forbidden":
-            return f"A recipe has no field {field}."
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        return f"A recipe has no field {field}."
+    if kind == "value_error":
+        return f"{field} {limits['error']}."
+    if kind == "string_too_short":
+        return f"{field} must not be empty."
+    allowed = _allowed(kind, limits)
+    if allowed is None:
+        return f"{field}: {error['msg']}, but is {given}."
+    return f"{field} must be {allowed}, but is {given}."
+
+
+_KINDS = {
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "model_type": "a mapping of fields",
+}
+"""What pydantic's errors about a value's kind mean, after "must be"."""
+
+
+def _allowed(kind: str, limits: dict[str, Any]) -> str | None:
+    """What a value may be, after "must be"; None for what no field of a recipe asks for."""
+    match kind:
         case "greater_than_equal":
-            return f"{field} must be at least {limits['ge']:g}, but is {given}."
+            return f"at least {_plain(limits['ge'])}"
         case "greater_than":
-            return f"{field} must be more than {limits['gt']:g}, but is {given}."
+            return f"more than {_plain(limits['gt'])}"
         case "less_than_equal":
-            return f"{field} must be at most {limits['le']:g}, but is {given}."
+            return f"at most {_plain(limits['le'])}"
+        case "string_too_long":
+            return f"at most {limits['max_length']} characters"
         case "literal_error":
-            return f"{field} must be one of {limits['expected']}, but is {given!r}."
-        case "int_parsing" | "int_type" | "int_from_float":
-            return f"{field} must be a whole number, but is {given!r}."
-        case "float_parsing" | "float_type" | "finite_number":
-            return f"{field} must be a number, but is {given!r}."
-    return f"{field}: {error['msg']}, but is {given!r}."
+            return f"one of {limits['expected']}"
+    return _KINDS.get(kind)
+
+
+def _plain(limit: float) -> str:
+    """A limit as people write it: 1 instead of 1.0, 1000000 instead of 1e+06."""
+    return f"{limit:g}" if isinstance(limit, float) else str(limit)
 
 
 def read_recipe_dict(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@
     checkpoints/  adapter/  exports/
 
 Lines are appended with one write each, so two appending processes never mix them; a torn last line (a crash, a full
-disk) is passed over. Knows files only: no database, no model library.
+disk) is passed over, and the next writer starts a line of its own. Knows files only: no database, no model library.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -96,6 +97,7 @@ class RunFolder:
         if self.path.exists():
             raise FileExistsError(self.path)
         beside = self.path.with_name(f".{self.path.name}.tmp")
+        shutil.rmtree(beside, ignore_errors=True)  # a start that was killed halfway
         (beside / "control").mkdir(parents=True, mode=0o700)
         write_json(beside / "run.json", identity)
         (beside / "recipe.yaml").write_text(recipe_yaml, encoding="utf-8")
@@ -104,14 +106,16 @@ class RunFolder:
 
     def identity(self) -> dict[str, Any]:
         """What run.json says. Raises OSError or ValueError where it is missing or broken."""
-        value: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        value = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        if not isinstance(value, dict) or not {"name", "created_at"} <= value.keys():
+            raise ValueError(f"{self.path / 'run.json'} lacks the run's name or time.")
         return value
 
     # -- appending --------------------------------------------------------------------------------------------
 
     def add_event(self, kind: str, /, **values: Any) -> None:
-        """Append one event with the current time."""
-        self._append("events.jsonl", {"at": now().isoformat(), "event": kind, **values})
+        """Append one event with the current time. Numbers that are NaN or infinite become null, JSON has none."""
+        self._append("events.jsonl", {"at": now().isoformat(), "event": kind, **_finite(values)})
 
     def add_metrics(self, step: int, values: dict[str, float]) -> None:
         """Append the numbers of one optimizer step. NaN and infinities are written as words, JSON has none."""
@@ -121,10 +125,13 @@ class RunFolder:
         self._append("metrics.jsonl", line)
 
     def _append(self, name: str, value: dict[str, Any]) -> None:
-        line = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str) + "\n"
-        handle = os.open(self.path / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        line = (json.dumps(value, ensure_ascii=False, allow_nan=False, default=str) + "\n").encode("utf-8")
+        handle = os.open(self.path / name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(handle, line.encode("utf-8"))
+            end = os.lseek(handle, 0, os.SEEK_END)
+            if end and os.pread(handle, 1, end - 1) != b"\n":
+                line = b"\n" + line  # the last writer was cut off: its half line must not swallow this one
+            os.write(handle, line)
         finally:
             os.close(handle)
 
@@ -163,7 +170,10 @@ class RunFolder:
         return fold_status(events)
 
     def read_run(self) -> Run:
-        """The whole run as the folder tells it, without its metrics. Raises OSError or ValueError if it is no run."""
+        """The whole run as the folder tells it, without its metrics.
+
+        Raises OSError, ValueError or InvalidInput (a recipe that cannot be read) if it is no run.
+        """
         from studio.recipe import read_recipe_dict
 
         identity = self.identity()
@@ -204,6 +214,17 @@ class RunFolder:
                 return file.read().decode("utf-8", errors="replace")
         except FileNotFoundError:
             return ""
+
+
+def _finite(value: Any) -> Any:
+    """`value` with None in the place of every NaN and infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
 
 
 def _metrics_of(lines: list[dict[str, Any]]) -> Iterator[Metric]:

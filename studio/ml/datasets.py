@@ -9,7 +9,10 @@ Training, preview and evaluation all read through here, so that they see the sam
 
 from __future__ import annotations
 
+import codecs
+import csv
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +23,10 @@ import pyarrow
 
 from studio.errors import InvalidInput, NotFound
 from studio.messages import Example, Format, read_row, recognise
-from studio.ml.hub import told_in_sentences
+from studio.ml.hub import check_dataset
 from studio.recipe import STARTER_PREFIX, DataPart
+from studio.starter_sets import FOLDER
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets" / "datasets"
 BUILDERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 """File ending -> the `datasets` builder that reads it."""
 LARGEST_HELD_OUT_SHARE = 0.2
@@ -44,7 +47,7 @@ class Data:
 
 def starter_sets() -> list[str]:
     """Names of the starter datasets, for `starter:NAME`."""
-    return sorted(folder.name for folder in ASSETS.iterdir() if (folder / "train.jsonl").is_file())
+    return sorted(folder.name for folder in FOLDER.iterdir() if (folder / "train.jsonl").is_file())
 
 
 def load(part: DataPart, seed: int, *, max_rows: int = 0) -> Data:
@@ -83,22 +86,24 @@ def _tables(part: DataPart) -> tuple[datasets.Dataset, datasets.Dataset | None, 
     """(training rows, held-out rows if the set brings them, fingerprint)."""
     name = part.dataset
     if name.startswith(STARTER_PREFIX):
-        folder = ASSETS / name.removeprefix(STARTER_PREFIX)
-        if folder.parent != ASSETS or not (folder / "train.jsonl").is_file():
+        folder = FOLDER / name.removeprefix(STARTER_PREFIX)
+        if folder.parent != FOLDER or not (folder / "train.jsonl").is_file():
             raise NotFound(f"There is no starter dataset {name}. There are: {', '.join(starter_sets())}.")
         files = [file for file in (folder / "train.jsonl", folder / "heldout.jsonl") if file.is_file()]
         held = _read_file(files[1]) if len(files) > 1 else None
         return _read_file(files[0]), held, _fingerprint(files)
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.is_file():
         return _read_file(path), None, _fingerprint([path])
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or path.suffix in BUILDERS:
         raise InvalidInput(f"There is no file {name}. Check the path, or upload the file.", field="data.dataset")
-    with told_in_sentences(name):
-        try:
-            table = datasets.load_dataset(name, split=part.split, revision=part.revision)
-        except ValueError as error:
-            raise InvalidInput(f"{name}: {str(error).splitlines()[0]}", field="data.dataset") from error
+    try:
+        table = datasets.load_dataset(name, split=part.split, revision=part.revision)
+    except ValueError as error:  # an unknown split, say
+        raise InvalidInput(f"{name}: {_first_line(error)}.", field="data.dataset") from error
+    except (OSError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        check_dataset(name, part.revision)  # tells apart what `datasets` lumps together: gated, misspelt, offline
+        raise InvalidInput(f"{name} cannot be read: {_first_line(error)}.", field="data.dataset") from error
     return table, None, str(table._fingerprint)
 
 
@@ -112,22 +117,56 @@ def _read_file(path: Path) -> datasets.Dataset:
         )
     if path.stat().st_size == 0:
         raise InvalidInput(f"{path.name} is empty (0 bytes). Check that the upload was whole.", field="data.dataset")
+    if builder != "parquet":
+        _check_utf8(path)
+    options = _csv_options(path) if builder == "csv" else {}
     try:
-        return datasets.load_dataset(builder, data_files=str(path), split="train")
+        return datasets.load_dataset(builder, data_files=str(path), split="train", **options)
     except (
         datasets.exceptions.DatasetGenerationError,
         pyarrow.ArrowException,
         ValueError,
         StopIteration,
     ) as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        if "corresponds to no data" in str(error):
+            raise InvalidInput(
+                f"{path.name} has no rows. Check that the file is the right one.", field="data.dataset"
+            ) from error
         raise InvalidInput(
-            f"{path.name} cannot be read as {builder}: {reason}. Open it in an editor and look at that place.",
+            f"{path.name} cannot be read as {builder}: {_first_line(error)}. Open it in an editor and look there.",
             field="data.dataset",
         ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    """What was wrong in the first place, in one line without its full stop."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _check_utf8(path: Path) -> None:
+    """Raise InvalidInput naming the line that is not UTF-8, which the readers would notice late or not at all."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line = 1
+    try:
+        with open(path, "rb") as handle:
+            for row in handle:
+                decoder.decode(row)
+                line += 1
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            f"{path.name} is not UTF-8 text (line {line}). Save it again as UTF-8.", field="data.dataset"
+        ) from error
+
+
+def _csv_options(path: Path) -> dict[str, Any]:
+    """Read every named column as text: pandas would turn an answer 4 into a number and an answer NA into nothing."""
+    with open(path, encoding="utf-8-sig", newline="") as handle:
+        header = next((row for row in csv.reader(handle) if row), [])
+    columns = {name: datasets.Value("string") for name in header if name}
+    return {"features": datasets.Features(columns), "keep_default_na": False}
 
 
 def _fingerprint(files: list[Path]) -> str:

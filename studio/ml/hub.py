@@ -44,18 +44,23 @@ class HubModel:
 
 
 @contextmanager
-def told_in_sentences(name: str) -> Iterator[None]:
-    """Turn what the Hub client raises while working on `name` into StudioErrors."""
+def told_in_sentences(name: str, page: str | None = None) -> Iterator[None]:
+    """Turn what the Hub client raises while working on `name` into StudioErrors.
+
+    `page` is its address on the Hub where that is not the name itself (datasets/owner/name).
+    """
     try:
         yield
     except GatedRepoError as error:
         raise Refused(
-            f"{name} is gated: its owner wants to know who uses it. Open https://huggingface.co/{name}, accept the "
-            "terms, run `hf auth login` once on this machine, and try again."
+            f"{name} is gated: its owner wants to know who uses it. Open https://huggingface.co/{page or name}, accept "
+            "the terms, run `hf auth login` once on this machine, and try again."
         ) from error
     except RevisionNotFoundError as error:
         raise NotFound(f"{name} has no such revision. Leave the revision empty for the newest.") from error
     except LocalEntryNotFoundError as error:
+        if isinstance(error.__cause__, HfHubHTTPError):  # the Hub did answer, and nothing is cached
+            raise _answered(error.__cause__, name) from error
         raise Unavailable(_OFFLINE.format(name=name)) from error
     except RepositoryNotFoundError as error:
         raise NotFound(
@@ -69,13 +74,15 @@ def told_in_sentences(name: str) -> Iterator[None]:
     except (OfflineModeIsEnabled, httpx.TransportError) as error:
         raise Unavailable(_OFFLINE.format(name=name)) from error
     except HfHubHTTPError as error:
-        code = error.response.status_code if error.response is not None else "no status"
-        raise Unavailable(f"The Hub answered {code} for {name}. Wait a minute and try again.") from error
+        raise _answered(error, name) from error
 
 
-_OFFLINE = (
-    "{name} is not on this machine and the Hub cannot be reached. Check the network, or choose a model that is here."
-)
+_OFFLINE = "{name} is not on this machine and the Hub cannot be reached. Check the network, or choose one that is here."
+
+
+def _answered(error: HfHubHTTPError, name: str) -> Unavailable:
+    code = error.response.status_code if error.response is not None else "no status"
+    return Unavailable(f"The Hub answered {code} for {name}. Wait a minute and try again.")
 
 
 def search_models(text: str, limit: int = 20) -> list[HubModel]:
@@ -125,11 +132,18 @@ def fetch_description(name: str, revision: str | None = None) -> tuple[Path, dic
 
 def fetch_model(name: str, revision: str | None = None) -> Path:
     """Fetch a whole model into the Hugging Face cache (resuming a broken fetch); returns its folder."""
-    cached = try_to_load_from_cache(name, "config.json", revision=revision)
     with told_in_sentences(name):
+        cached = try_to_load_from_cache(name, "config.json", revision=revision)
         try:
             return Path(snapshot_download(name, revision=revision, allow_patterns=SMALL_FILES + WEIGHT_FILES))
         except (OfflineModeIsEnabled, httpx.TransportError):
             if not isinstance(cached, str):
                 raise
             return Path(cached).parent  # offline, but it was fetched before
+
+
+def check_dataset(name: str, revision: str | None = None) -> None:
+    """Ask the Hub whether a dataset can be read; the StudioError says what is wrong with it."""
+    with told_in_sentences(name, page=f"datasets/{name}"):
+        HfApi().dataset_info(name, revision=revision, timeout=10)
+        HfApi().auth_check(name, repo_type="dataset")

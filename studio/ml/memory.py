@@ -134,7 +134,7 @@ def compare_methods(shape: Shape, recipe: Recipe, device: Device, precision: Pre
     """Total bytes of full fine-tuning, LoRA and QLoRA side by side, each by part: the picture on the Model page."""
     rows = {}
     for label, method in (("LoRA", "none"), ("QLoRA", "nf4")):
-        changed = recipe.changed(**{"quantization.method": method})
+        changed = recipe.changed(**{"quantization.method": method, "training.per_device_train_batch_size": 1})
         rows[label] = forecast(shape, changed, device, precision, row_tokens=recipe.training.max_length)
     lora = rows["LoRA"]
     # Full fine-tuning: weights, gradients and two moments, all in float32 (the QLoRA paper's 16 bytes a parameter)

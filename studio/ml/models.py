@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from studio.errors import InvalidInput, Refused
@@ -27,6 +29,10 @@ CHATML = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 """ChatML; END is replaced by the token that ends a turn."""
+
+
+LARGEST_HEADER_BYTES = 100_000_000
+"""The safetensors format allows no longer header."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +60,7 @@ def resolve(part: ModelPart, settings: Settings, *, weights: bool = True) -> tup
         if not settings.starter_model.is_dir():
             raise Refused("The starter model is not on this machine yet. Run `studio starter`, or choose another.")
         return settings.starter_model, {"licence": "apache-2.0"}
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.is_dir():
         return path, {}
     if path.is_file() and path.suffix == ".gguf":
@@ -121,22 +127,43 @@ def read_config(folder: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (ValueError, OSError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        if "trust_remote_code" in str(error):
-            reason = "it needs Python code that comes with it, which the studio never runs"
         raise InvalidInput(
-            f"{folder.name}: its config.json cannot be used: {reason}.", field="model.base_model"
+            f"{folder.name}: its config.json cannot be used: {_reason(error)}.", field="model.base_model"
         ) from error
 
 
+def _reason(error: Exception) -> str:
+    """The first line of what transformers says, without its full stop; it would offer to run the model's code."""
+    if "trust_remote_code" in str(error):
+        return "it needs Python code that comes with it, which the studio never runs"
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 def count_parameters(file: Path) -> int:
-    """Number of values in a safetensors file, from its header alone (the format: 8 bytes length, then JSON)."""
-    with open(file, "rb") as handle:
-        (length,) = struct.unpack("<Q", handle.read(8))
-        if length > 100_000_000:
-            raise InvalidInput(f"{file.name} is not a safetensors file.", field="model.base_model")
-        header = json.loads(handle.read(length))
-    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    """Number of values in a safetensors file, from its header alone (the format: 8 bytes length, then JSON).
+
+    Raises InvalidInput if it is none or shorter than its header says.
+    """
+    try:
+        with open(file, "rb") as handle:
+            (length,) = struct.unpack("<Q", handle.read(8))
+            if length > LARGEST_HEADER_BYTES:
+                raise ValueError("no header")
+            header = json.loads(handle.read(length))
+        entries = [entry for name, entry in header.items() if name != "__metadata__"]
+        if file.stat().st_size < 8 + length + max((entry["data_offsets"][1] for entry in entries), default=0):
+            raise ValueError("cut off")
+        return sum(math.prod(entry["shape"]) for entry in entries)
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        raise _broken_weights(file.name) from error
+
+
+def _broken_weights(name: str) -> InvalidInput:
+    return InvalidInput(
+        f"{name}: this is no whole safetensors file. The download may have broken off, or brought a pointer of Git LFS "
+        "instead of the weights: fetch it again.",
+        field="model.base_model",
+    )
 
 
 def _licence_in(folder: Path) -> str:
@@ -159,7 +186,7 @@ def load_tokenizer(folder: Path, part: ModelPart) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (ValueError, OSError, KeyError) as error:
         raise InvalidInput(
-            f"{folder.name}: its tokenizer cannot be read: {str(error).splitlines()[0]}",
+            f"{folder.name}: its tokenizer cannot be read: {_reason(error)}.",
             field="model.base_model",
         ) from error
     if part.chat_template == "chatml":
@@ -210,17 +237,32 @@ def quantization_config(part: QuantizationPart, precision: Precision) -> BitsAnd
 
 
 def load_model(folder: Path, part: QuantizationPart, device: Device, precision: Precision) -> Any:
-    """The base model on `device`, quantized as `part` says. Attention is torch's own sdpa, which is always there."""
+    """The base model on `device`, quantized as `part` says. Attention is torch's own sdpa, which is always there.
+
+    Raises InvalidInput if the weights are broken or do not belong to a text-generation model.
+    """
     check_folder(folder)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype=getattr(torch, precision.weights),
-        quantization_config=quantization_config(part, precision),
-        device_map={"": device.kind if device.kind != "cuda" else 0},
-        attn_implementation="sdpa",
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
-    )
+    read_config(folder)
+    try:
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=getattr(torch, precision.weights),
+            quantization_config=quantization_config(part, precision),
+            device_map={"": device.kind if device.kind != "cuda" else 0},
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except SafetensorError as error:
+        raise _broken_weights(folder.name) from error
+    missing = sorted(loaded["missing_keys"])
+    if missing:  # transformers fills them with random numbers and goes on
+        raise InvalidInput(
+            f"{folder.name}: its weights lack {len(missing)} of the model's tensors, the first is {missing[0]}. Either "
+            "a file is missing, or this is no text-generation model.",
+            field="model.base_model",
+        )
     model.config.use_cache = True
     return model

@@ -77,6 +77,7 @@ def plan(recipe: Recipe, settings: Settings) -> dict[str, Any]:
         "planned_rows": len(tokens),
         "device": device.sentence,
         "device_kind": device.kind,
+        "cores": device.cores,
     }
 
 

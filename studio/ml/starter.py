@@ -25,7 +25,7 @@ from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from studio.errors import Refused, StudioError, Unavailable
+from studio.errors import InvalidInput, Refused, StudioError, Unavailable
 from studio.ml.hub import SMALL_FILES, WEIGHT_FILES
 from studio.settings import Settings
 
@@ -161,6 +161,13 @@ def converted_gguf(gguf: Path, settings: Settings) -> Path:
     folder = settings.models / f"{gguf.stem}-{state.st_size:x}-{state.st_mtime_ns:x}"
     if not folder.is_dir():
         with tempfile.TemporaryDirectory(prefix="gguf-", dir=settings.temporary) as scratch:
-            convert_gguf(gguf, Path(scratch) / "model")
+            try:
+                convert_gguf(gguf, Path(scratch) / "model")
+            except Exception as error:  # the readers of GGUF check little: a broken file fails anywhere in them
+                raise InvalidInput(
+                    f"{gguf.name} cannot be converted ({type(error).__name__}). It may be "
+                    "broken, or of a kind that transformers does not read.",
+                    field="model.base_model",
+                ) from error
             (Path(scratch) / "model").rename(folder)
     return folder

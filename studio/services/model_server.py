@@ -57,6 +57,8 @@ class ModelServer:
     def _start(self) -> None:
         if self._process is not None and self._process.poll() is None:
             return
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()  # of the one that died
         self._port = None
         self._port_file.unlink(missing_ok=True)
         with open(self.settings.logs / "server.log", "ab") as log:

@@ -6,6 +6,7 @@ Knows settings, the history, the supervisor and the model server; no page and no
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from studio.runs import Export, Metric, Run, RunStatus
 from studio.services import names, supervisor
 from studio.services.model_server import ModelServer
 from studio.services.paths import check_recipe_paths
-from studio.services.supervisor import Supervisor
+from studio.services.supervisor import Supervisor, take
 from studio.settings import Settings
 
 log = logging.getLogger("studio")
@@ -35,46 +36,43 @@ EXPORT_KINDS = ("adapter", "merged")
 
 @dataclass(frozen=True)
 class Studio:
-    """One open studio. `supervisor` is None when another process already supervises this home."""
+    """One open studio."""
 
     settings: Settings
     history: History
     server: ModelServer
-    supervisor: Supervisor | None
-    _lock: FileLock
+    _supervisor: Supervisor
     notice: str | None = None
     """A sentence for the start page, such as that the database was rebuilt."""
 
     @classmethod
-    def open(cls, settings: Settings) -> Self:
-        """Open the home, the database (set aside and rebuilt if it is damaged) and begin to supervise."""
+    def open(cls, settings: Settings, *, start_runs: bool = True) -> Self:
+        """Open the home, the database (set aside and rebuilt if it is damaged) and begin to supervise.
+
+        With `start_runs` False queued runs stay queued: for commands that look and go away.
+        """
         settings.make_folders()
-        notice = None
+        lock = FileLock(settings.home / "supervisor.lock", thread_local=False)
+        take(lock)
         try:
-            history = History.open(settings.database_url)
-        except HistoryError:
-            if not is_damaged(settings.database_url):
-                raise
-            aside = set_aside(settings.database_url)
-            history = History.open(settings.database_url)
-            notice = f"The history database was damaged. It was set aside as {aside} and rebuilt from the run folders."
-            log.warning(notice)
-        lock = FileLock(settings.home / "supervisor.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return cls(settings, history, ModelServer(settings), None, lock, notice)
-        keeper = Supervisor(settings, history)
+            history, notice = _open_history(settings, may_rebuild=lock.is_locked)
+        except BaseException:
+            lock.release()
+            raise
+        keeper = Supervisor(settings, history, lock, start_runs=start_runs)
         keeper.start()
-        return cls(settings, history, ModelServer(settings), keeper, lock, notice)
+        return cls(settings, history, ModelServer(settings), keeper, notice)
 
     def close(self) -> None:
         """Stop supervising and serving; running trainings go on."""
-        if self.supervisor is not None:
-            self.supervisor.close()
+        self._supervisor.close()
         self.server.close()
         self.history.close()
-        self._lock.release()
+
+    @property
+    def supervisor(self) -> Supervisor | None:
+        """The supervisor; None while another process supervises this home. When that ends, this studio goes on."""
+        return self._supervisor if self._supervisor.leads else None
 
     def sync(self) -> None:
         """Wait until the history shows what the folders say now, unless another process supervises this home."""
@@ -86,7 +84,8 @@ class Studio:
     def folder(self, run_id: str) -> RunFolder:
         """The folder of a run. Raises NotFound; an id can never lead out of the runs' folder."""
         folder = RunFolder(self.settings.runs / run_id)
-        if not run_id or folder.path.parent != self.settings.runs or not (folder.path / "run.json").is_file():
+        inside = run_id and not run_id.startswith(".") and folder.path.parent == self.settings.runs
+        if not inside or not os.path.isfile(folder.path / "run.json"):
             raise NotFound("This run does not exist any more. It may have been deleted in another window.")
         return folder
 
@@ -100,7 +99,7 @@ class Studio:
                 "Delete old runs or exports on the History page."
             )
         taken = {run.name for run in self.history.runs(limit=1000)}
-        name = name.strip()[:80] or names.new_name(taken)
+        name = names.one_line(name) or names.new_name(taken)
         created_at = now()
         run_id = names.new_id(name, created_at.strftime("%Y%m%d-%H%M%S"))
         identity = {"id": run_id, "name": name, "created_at": created_at.isoformat()}
@@ -124,17 +123,20 @@ class Studio:
 
     def undo_delete(self, run_id: str) -> None:
         """Bring a run back from the trash. Raises NotFound when it is not there any more."""
-        found = sorted(self.settings.trash.glob(f"{run_id}.*"))
+        found = sorted(path for path in self.settings.trash.iterdir() if path.name.rpartition(".")[0] == run_id)
         if not found:
             raise NotFound("This run is not in the trash any more.")
+        if (self.settings.runs / run_id).exists():
+            raise Refused("This run is back already: it is in the list of runs.")
         shutil.move(found[-1], self.settings.runs / run_id)
         self.sync()
 
     def rename_run(self, run_id: str, name: str) -> None:
         """Give a run another name."""
-        if not name.strip():
+        cleaned = names.one_line(name)
+        if not cleaned:
             raise InvalidInput("A run needs a name.", field="name")
-        self.folder(run_id).add_event("renamed", name=name.strip()[:80])
+        self.folder(run_id).add_event("renamed", name=cleaned)
         self.sync()
 
     def recipe_of(self, run_id: str) -> Recipe:
@@ -183,14 +185,13 @@ class Studio:
 
     def take_upload(self, source: Path, original_name: str) -> Path:
         """Keep an uploaded file in the studio's datasets under a harmless name; an equal name gets a number."""
-        suffix = "".join(Path(original_name).suffixes[-1:]).lower()
-        stem = names.slug(Path(original_name).stem)
-        target = self.settings.uploads / f"{stem}{suffix}"
-        number = 2
-        while target.exists():
-            target = self.settings.uploads / f"{stem}-{number}{suffix}"
-            number += 1
-        shutil.copyfile(source, target)
+        original = Path(original_name)
+        target = _new_file(self.settings.uploads, names.slug(original.stem), names.suffix(original.suffix))
+        try:
+            shutil.copyfile(source, target)
+        except BaseException:
+            target.unlink()  # half a file would look like a whole one
+            raise
         return target
 
     def uploads(self) -> list[Path]:
@@ -201,6 +202,31 @@ class Studio:
     def versions(self, run: Run) -> dict[str, Any]:
         """Library versions that a run was made with."""
         return dict(run.facts.get("versions", {}))
+
+
+def _open_history(settings: Settings, *, may_rebuild: bool) -> tuple[History, str | None]:
+    """The history, and what to tell of it. A damaged one is set aside, but never while another process has it open."""
+    try:
+        return History.open(settings.database_url), None
+    except HistoryError:
+        if not may_rebuild or not is_damaged(settings.database_url):
+            raise
+    aside = set_aside(settings.database_url)
+    notice = f"The history database was damaged. It was set aside as {aside} and rebuilt from the run folders."
+    log.warning(notice)
+    return History.open(settings.database_url), notice
+
+
+def _new_file(folder: Path, stem: str, suffix: str) -> Path:
+    """Create an empty file under a name that is free: two uploads at once never get the same one."""
+    number = 1
+    while True:
+        target = folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
+        try:
+            target.touch(exist_ok=False)
+            return target
+        except FileExistsError:
+            number += 1
 
 
 def refuse_if_supervised(settings: Settings) -> None:

@@ -2,11 +2,13 @@
 
 Each tick it reads what is new in the run folders into the database (the only writer), starts the next queued run when
 the device is free, ends workers that ignore a Stop, and marks runs whose worker is gone as interrupted. It holds no
-truth of its own: killed and started again it finds everything in the folders.
+truth of its own: killed and started again it finds everything in the folders. One process at a time supervises a home:
+the one that holds its lock. The others wait for it, and one of them goes on when it ends.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -18,6 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from studio.errors import HistoryError
 from studio.history import History
 from studio.process_identity import Identity, is_alive
 from studio.run_folder import RunFolder, apply_events, now
@@ -35,32 +40,42 @@ START_GRACE_SECONDS = 30.0
 
 
 class Supervisor:
-    """See the module. `start` it once per studio home; `Studio` holds the home's lock while it runs."""
+    """See the module. `start_runs` False only keeps the history true: for commands that look and go away."""
 
-    def __init__(self, settings: Settings, history: History) -> None:
+    def __init__(self, settings: Settings, history: History, lock: FileLock, *, start_runs: bool = True) -> None:
         self.settings = settings
         self.history = history
+        self.lock = lock
+        self.start_runs = start_runs
         self._known: dict[str, Run] = {}
         self._offsets: dict[str, tuple[int, int]] = {}
         self._children: dict[str, Any] = {}
         self._stop_seen: dict[str, float] = {}
+        self._ended: set[str] = set()
+        self._told: set[str] = set()
         self._wake = threading.Condition()
         self._asked = 0
         self._served = 0
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="supervisor", daemon=True)
 
+    @property
+    def leads(self) -> bool:
+        """Whether this one supervises the home, and no other process."""
+        return self.lock.is_locked
+
     def start(self) -> None:
-        """Begin ticking."""
+        """Begin ticking, or waiting for the home's lock."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop ticking; workers go on."""
+        """Stop ticking and let go of the lock; workers go on."""
         with self._wake:
             self._closing = True
             self._wake.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+        self.lock.release()
 
     def sync(self, timeout_seconds: float = 10.0) -> None:
         """Wait until a tick that began after this call has ended, so that the history shows what was just done."""
@@ -75,7 +90,8 @@ class Supervisor:
             with self._wake:
                 serving = self._asked
             try:
-                self.tick()
+                if take(self.lock):
+                    self.tick()
             except Exception:
                 # A locked database or a full disk must not end the supervision: the folders keep the truth meanwhile.
                 log.exception("The supervisor's tick failed; it will be tried again")
@@ -89,21 +105,33 @@ class Supervisor:
 
     def tick(self) -> None:
         """Read, reconcile, start: everything once."""
+        processes.reap()
         folders = {path.name: RunFolder(path) for path in _run_folders(self.settings.runs)}
         for gone in (self.history.ids() | set(self._known)) - set(folders):
             self._forget(gone)
         for folder in folders.values():
-            self.ingest(folder)
-        for run in list(self._known.values()):
-            if not run.status.is_over:
-                self._reconcile(folders[run.id], run)
-        self._start_next(folders)
+            self._follow(folder)
+        if self.start_runs:
+            self._start_next(folders)
 
-    def ingest(self, folder: RunFolder) -> Run | None:
-        """Bring what is new in `folder` into the database; the run as it is now, or None if it is not readable."""
+    def _follow(self, folder: RunFolder) -> None:
+        """Ingest and reconcile one folder. One that cannot be read must not keep the others waiting."""
+        try:
+            run = self.ingest(folder)
+            if not run.status.is_over:
+                self._reconcile(folder, run)
+            self._told.discard(folder.id)
+        except HistoryError:
+            raise
+        except Exception:
+            self._known.pop(folder.id, None)
+            if folder.id not in self._told:
+                self._told.add(folder.id)
+                log.warning("%s cannot be read as a run and is left alone", folder.path, exc_info=True)
+
+    def ingest(self, folder: RunFolder) -> Run:
+        """Bring what is new in `folder` into the database; returns the run as it is now. Raises if it is no run."""
         run = self._known.get(folder.id) or self._first_sight(folder)
-        if run is None:
-            return None
         events_offset, metrics_offset = self._offsets[folder.id]
         if (
             _size(folder.path / "events.jsonl") <= events_offset
@@ -112,6 +140,8 @@ class Supervisor:
             return run
         events, events_end = folder.events(events_offset)
         metrics, metrics_end = folder.metrics(metrics_offset)
+        if (events_end, metrics_end) == (events_offset, metrics_offset):
+            return run  # half a line: its writer is at it, or was cut off
         run = apply_events(run, events)
         if metrics:
             run = replace(run, last_step=max(run.last_step, max(metric.step for metric in metrics)))
@@ -126,13 +156,9 @@ class Supervisor:
         self._offsets[folder.id] = (events_end, metrics_end)
         return run
 
-    def _first_sight(self, folder: RunFolder) -> Run | None:
+    def _first_sight(self, folder: RunFolder) -> Run:
         """A run this supervisor has not seen: from the database if it is there, else from its folder's beginning."""
-        try:
-            whole = folder.read_run()
-        except Exception:
-            log.warning("%s is no run folder and is left alone", folder.path, exc_info=True)
-            return None
+        whole = folder.read_run()
         offsets = self.history.offsets(folder.id)
         if offsets == (0, 0):
             whole = replace(whole, status=RunStatus.QUEUED)
@@ -159,13 +185,16 @@ class Supervisor:
         if cause is not None:
             self.ingest(folder)  # its last words may have come between the reading and its end
             if self._known[run.id].status.is_live:
-                folder.add_event("status", status=RunStatus.INTERRUPTED, cause=cause)
+                status = RunStatus.STOPPED if run.id in self._ended else RunStatus.INTERRUPTED
+                folder.add_event("status", status=status, cause=cause)
                 self.ingest(folder)
             self._stop_seen.pop(run.id, None)
+            self._ended.discard(run.id)
         elif folder.stop_asked():
             asked = self._stop_seen.setdefault(run.id, time.monotonic())
             identity = read_identity(folder)
             if time.monotonic() - asked > STOP_GRACE_SECONDS and identity is not None:
+                self._ended.add(run.id)
                 processes.end_group(identity, grace_seconds=5.0)
 
     def _cause_of_death(self, folder: RunFolder, run: Run) -> str | None:
@@ -176,21 +205,33 @@ class Supervisor:
             if code is None:
                 return None
             del self._children[run.id]
-            if run.status is RunStatus.STARTING and code > 0:
-                return f"The worker could not start ({processes.signal_name(code)}). Its log says why."
-            return (
-                f"The worker was ended from outside ({processes.signal_name(code)}), most often because the machine "
-                f"ran out of memory. Everything up to step {run.last_step} is in the curves."
-            )
+            return self._cause_of_exit(run, code)
         identity = read_identity(folder)
         if identity is not None:
             if is_alive(identity):
                 return None
+            if run.id in self._ended:
+                return self._cause_of_exit(run, -9)
             return f"The machine or the worker stopped while nobody watched, after step {run.last_step}."
         started = run.started_at or run.created_at
         if (now() - started).total_seconds() < START_GRACE_SECONDS:
             return None
         return "The worker never said that it had begun. Its log may say why."
+
+    def _cause_of_exit(self, run: Run, code: int) -> str:
+        """What a worker's exit code means when its folder does not say how it ended."""
+        name = processes.signal_name(code)
+        if run.id in self._ended:
+            return (
+                f"It did not stop within {STOP_GRACE_SECONDS:.0f} seconds, so it was ended after step {run.last_step}."
+            )
+        if code >= 0:
+            did = "could not start" if run.status is RunStatus.STARTING else "ended without a word"
+            return f"The worker {did} ({name}). Its log may say why."
+        why = ", most often because the machine ran out of memory" if name == "SIGKILL" else ""
+        return (
+            f"The worker was ended from outside ({name}){why}. Everything up to step {run.last_step} is in the curves."
+        )
 
     # -- the queue --------------------------------------------------------------------------------------------
 
@@ -223,10 +264,11 @@ def start_worker(settings: Settings, folder: RunFolder, *arguments: str) -> Any:
 
 
 def read_identity(folder: RunFolder) -> Identity | None:
-    """Who works on `folder`, as the worker wrote it; None if it did not yet."""
+    """Who works on `folder`, as the worker wrote it; None if it did not yet, or not in a way that can be read."""
     try:
-        return Identity(**json.loads((folder.path / "process.json").read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
+        told = json.loads((folder.path / "process.json").read_text(encoding="utf-8"))
+        return Identity(int(told["pid"]), float(told["started"]), str(told["boot_id"]))
+    except (FileNotFoundError, ValueError, TypeError, LookupError):
         return None
 
 
@@ -255,6 +297,14 @@ def checkpoints_of(folder: RunFolder) -> list[Checkpoint]:
         if event.get("event") == "checkpoint"
     }
     return [told[step] for step in sorted(told) if (folder.path / told[step].folder).is_dir()]
+
+
+def take(lock: FileLock) -> bool:
+    """Hold `lock` from now on unless another process does; whether it is held."""
+    if not lock.is_locked:
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=0)
+    return bool(lock.is_locked)
 
 
 def move_to_trash(folder: RunFolder, settings: Settings) -> Path:
