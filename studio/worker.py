@@ -9,6 +9,7 @@ or stopped, 1 failed; the folder's last event says the same in a sentence.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -22,6 +23,8 @@ from studio.runs import RunStatus
 from studio.settings import Settings
 
 log = logging.getLogger("studio.worker")
+DEVICE_SECONDS = 10.0
+"""How long to wait for the device: the training before has told its end, but may still be putting away its memory."""
 LOADING_PROMISE_SECONDS = 900.0
 """Loading may include fetching a model of many gigabytes; once training begins the Reporter beats."""
 
@@ -34,7 +37,7 @@ def run_training(path: Path, settings: Settings) -> int:
     write_json(path / "process.json", identity.as_json())
     folder.beat(LOADING_PROMISE_SECONDS)
     try:
-        with FileLock(settings.home / "device.lock", timeout=0):
+        with FileLock(settings.home / "device.lock", timeout=DEVICE_SECONDS):
             from studio.ml.train import train
 
             train(folder, settings)
@@ -78,15 +81,20 @@ def _size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
+_NO_MEMORY = ("OutOfMemory", "out of memory", "can't allocate memory")
+_NO_SPACE = ("No space left", "inline_container.cc", "PytorchStreamWriter failed writing")
+"""Measured: safetensors passes the system's words on, torch.save only notices that its file did not grow."""
+
+
 def explain(error: BaseException) -> str:
     """What a library's exception means for a person, and what to try. The traceback is in worker.log."""
     text = f"{type(error).__name__}: {error}"
-    if "OutOfMemory" in text or "out of memory" in text or isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY):
         return (
             "The memory was not enough. In this order: halve per_device_train_batch_size and double "
             "gradient_accumulation_steps; turn on gradient_checkpointing; shorten max_length; use nf4."
         )
-    if "No space left" in text or getattr(error, "errno", None) == 28:
+    if getattr(error, "errno", None) == errno.ENOSPC or any(words in text for words in _NO_SPACE):
         return "The disk is full. Make room (old runs and exports can be deleted on the History page) and start again."
     first_line = text.splitlines()[0][:300]
     return f"The worker failed: {first_line}. The whole story is in the run's log."

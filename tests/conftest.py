@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,11 +98,11 @@ def quick_recipe() -> Recipe:
 
 
 @pytest.fixture(scope="session")
-def starter_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def starter_home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home with the real starter model, fetched once a test session (or taken from STUDIO_TEST_MODEL_HOME)."""
     from studio.ml.starter import ensure_starter
 
     given = os.environ.get("STUDIO_TEST_MODEL_HOME")
     made = read_settings(Path(given) if given else tmp_path_factory.mktemp("starter") / "home")
     ensure_starter(made, lambda fraction, doing: print(f"{fraction:.0%} {doing}"))
-    yield made
+    return made

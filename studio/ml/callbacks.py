@@ -18,6 +18,8 @@ from studio.run_folder import RunFolder
 from studio.runs import RunStatus
 
 HEARTBEAT_SECONDS = 2.0
+OVERFLOWS_TOLERATED = 20
+"""Steps in a row whose gradient may overflow in float16: the loss scale starts at 65536 and halves at each."""
 PROMISE_SECONDS = 120.0
 """Longest time that a single step or save is expected to take; a longer silence is shown as "no sign of life"."""
 
@@ -49,6 +51,7 @@ class Reporter(TrainerCallback):
         self._last_beat = 0.0
         self._last_tokens = 0.0
         self._last_seconds = 0.0
+        self._overflows = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Say that it runs, and for how many steps."""
@@ -88,9 +91,18 @@ class Reporter(TrainerCallback):
         self.folder.add_metrics(state.global_step, values)
         print(_log_line(state.global_step, values), flush=True)
         for name in ("loss", "grad_norm"):
-            if not math.isfinite(values.get(name, 0.0)) and self.not_finite is None:
+            if self._is_the_end(name, values.get(name), args) and self.not_finite is None:
                 self.not_finite = f"{name} became {values[name]} at step {state.global_step}"
                 control.should_training_stop = True
+
+    def _is_the_end(self, name: str, value: float | None, args: Any) -> bool:
+        """Whether `value` is no number any more; an overflow in float16 is none: that step is skipped."""
+        if value is None:
+            return False
+        if name == "grad_norm" and args.fp16:
+            self._overflows = 0 if math.isfinite(value) else self._overflows + 1
+            return self._overflows > OVERFLOWS_TOLERATED
+        return not math.isfinite(value)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Tell of the checkpoint and remove the oldest ones, by step number: file times change with the clock."""

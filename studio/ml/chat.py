@@ -44,7 +44,7 @@ class ChatModel:
         """
         kind, _, name = model.partition(":")
         run = RunFolder(self.settings.runs / name) if kind in ("run", "base") and name else None
-        if run is not None and not run.path.is_dir():
+        if run is not None and (name == ".." or Path(name).name != name or not run.path.is_dir()):
             raise NotFound("This run is gone: it was deleted or belongs to another studio home.")
         with self._turn:
             part = read_recipe(run.recipe_file).model if run else ModelPart(base_model=model)

@@ -58,7 +58,9 @@ def accuracy(model: Any, tokenizer: Any, held_out: Sequence[Example], labels: Se
 
 
 def _named(answer: str, labels: Sequence[str]) -> list[str]:
-    return [label for label in labels if re.search(rf"\b{re.escape(label)}\b", answer, re.IGNORECASE)]
+    """The labels in `answer` as whole words; one that is only a part of another ("refund" in "no refund") is not."""
+    found = [label for label in labels if re.search(rf"(?<!\w){re.escape(label)}(?!\w)", answer, re.IGNORECASE)]
+    return [label for label in found if not any(label != other and label in other for other in found)]
 
 
 def sample_answers(model: Any, tokenizer: Any, examples: Sequence[Example]) -> list[str]:

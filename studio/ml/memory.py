@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from transformers import AutoModelForCausalLM
 
 from studio.ml.devices import Device, Precision
-from studio.ml.models import read_config
+from studio.ml.models import BUILDING_A_MODEL, read_config
 from studio.recipe import QuantizationPart, Recipe
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -74,7 +73,7 @@ class Forecast:
 def shape_of(folder: Path) -> Shape:
     """The shape of the model whose config.json is in `folder`."""
     config = read_config(folder)
-    with init_empty_weights():
+    with BUILDING_A_MODEL, torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     model.tie_weights()
     head = model.get_output_embeddings()

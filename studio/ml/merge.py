@@ -16,7 +16,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from studio.errors import NotFound, Refused
-from studio.ml import models
+from studio.ml import adapters, models
 from studio.recipe import Recipe, read_recipe
 from studio.run_folder import RunFolder
 from studio.settings import Settings
@@ -64,13 +64,20 @@ def _merge(run: RunFolder, recipe: Recipe, target: Path, settings: Settings) -> 
         base, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
     )
     merged = PeftModel.from_pretrained(model, run.adapter).merge_and_unload(safe_merge=True)
+    tokenizer = models.load_tokenizer(run.adapter, recipe.model)
+    _end_answers_as_trained(merged, tokenizer)
     merged.to(dtype).save_pretrained(target)
-    models.load_tokenizer(run.adapter, recipe.model).save_pretrained(target)
-    card = (run.adapter / "README.md").read_text(encoding="utf-8")
-    (target / "README.md").write_text(
-        card.replace("A LoRA adapter for", "Merged LoRA fine-tuning of"), encoding="utf-8"
-    )
+    tokenizer.save_pretrained(target)
+    (target / "README.md").write_text(adapters.card(run, recipe, dtype, merged=True), encoding="utf-8")
     return {"base_model": recipe.model.base_model, "dtype": str(dtype).removeprefix("torch.")}
+
+
+def _end_answers_as_trained(model: Any, tokenizer: Any) -> None:
+    """Let `generate` stop at the token that ended answers in training, also where the base model ended otherwise."""
+    known = model.generation_config.eos_token_id
+    ends = known if isinstance(known, list) else [known]
+    if tokenizer.eos_token_id not in ends:
+        model.generation_config.eos_token_id = [tokenizer.eos_token_id, *(end for end in ends if end is not None)]
 
 
 def _dtype_of(folder: Path) -> torch.dtype:

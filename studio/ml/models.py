@@ -7,14 +7,17 @@ are opened, and code that comes with a model is never run: `trust_remote_code` i
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import struct
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from bitsandbytes.nn import Linear4bit
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
@@ -33,6 +36,11 @@ CHATML = (
 
 LARGEST_HEADER_BYTES = 100_000_000
 """The safetensors format allows no longer header."""
+
+
+BUILDING_A_MODEL = threading.Lock()
+"""Held while a model is made or loaded: the libraries switch the process-wide default dtype and initialisers meanwhile,
+so a plan in one thread of the model server broke a load in another ("item() cannot be called on meta tensors")."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +197,11 @@ def load_tokenizer(folder: Path, part: ModelPart) -> Any:
             f"{folder.name}: its tokenizer cannot be read: {_reason(error)}.",
             field="model.base_model",
         ) from error
+    if tokenizer.eos_token is None:
+        raise InvalidInput(
+            f"{folder.name}: its tokenizer names no end token (eos_token), so a model could not learn to stop.",
+            field="model.base_model",
+        )
     if part.chat_template == "chatml":
         knows_chatml = "<|im_end|>" in tokenizer.get_vocab()
         end = "'<|im_end|>'" if knows_chatml else f"'{tokenizer.eos_token}'"
@@ -227,6 +240,8 @@ def quantization_config(part: QuantizationPart, precision: Precision) -> BitsAnd
     if part.method == "none":
         return None
     if part.method == "int8":
+        # It says at each layer of each step that it casts to float16: thousands of lines in a run's log
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True,
@@ -244,17 +259,18 @@ def load_model(folder: Path, part: QuantizationPart, device: Device, precision: 
     check_folder(folder)
     read_config(folder)
     try:
-        model, loaded = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=getattr(torch, precision.weights),
-            quantization_config=quantization_config(part, precision),
-            device_map={"": device.kind if device.kind != "cuda" else 0},
-            attn_implementation="sdpa",
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with BUILDING_A_MODEL:
+            model, loaded = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=getattr(torch, precision.weights),
+                quantization_config=quantization_config(part, precision),
+                device_map={"": device.kind if device.kind != "cuda" else 0},
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                output_loading_info=True,
+            )
     except SafetensorError as error:
         raise _broken_weights(folder.name) from error
     missing = sorted(loaded["missing_keys"])
@@ -266,3 +282,15 @@ def load_model(folder: Path, part: QuantizationPart, device: Device, precision: 
         )
     model.config.use_cache = True
     return model
+
+
+def keep_trainable(model: Any) -> None:
+    """Let a 4-bit model on a CPU be asked in between without losing its gradients.
+
+    On a CPU with AVX512-BF16, bitsandbytes 0.50 packs the weights anew at the first forward in eval mode, for a kernel
+    that has no backward pass, and stays with it: LoRA then trains on gradients that are wrong by 88 % (median over its
+    matrices, measured), with nothing to see but a warning.
+    """
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False

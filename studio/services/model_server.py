@@ -70,7 +70,7 @@ class ModelServer:
                 cwd=self.settings.home,
                 env={
                     **os.environ,
-                    **processes.MALLOC_ENVIRONMENT,
+                    **processes.COMPUTE_ENVIRONMENT,
                     "STUDIO_HOME": str(self.settings.home),
                     "STUDIO_SERVER_TOKEN": self._token,
                 },
@@ -174,6 +174,8 @@ class ModelServer:
                         raise StudioError(event["error"]["message"])
                     if piece := event["choices"][0]["delta"].get("content"):
                         yield piece
+        except UnicodeEncodeError:
+            raise InvalidInput("The question holds half a character (a lone surrogate). Type it anew.") from None
         except httpx.HTTPError as error:
             raise Unavailable("The answer broke off: the model server ended. Ask again to start it anew.") from error
 

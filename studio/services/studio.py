@@ -21,7 +21,7 @@ from studio.history import History, is_damaged, set_aside
 from studio.recipe import Recipe, recipe_from_dict
 from studio.run_folder import RunFolder, now
 from studio.runs import Export, Metric, Run, RunStatus
-from studio.services import names, supervisor
+from studio.services import names, supervisor, workers
 from studio.services.model_server import ModelServer
 from studio.services.paths import check_recipe_paths
 from studio.services.supervisor import Supervisor, take
@@ -167,7 +167,7 @@ class Studio:
         if not folder.adapter.is_dir():
             raise Refused(f"{run.name} has no adapter yet: let it finish, or stop it, then export.")
         name = f"{names.slug(run.name)}-{kind}-{uuid.uuid4().hex[:6]}" + (".zip" if kind == "adapter" else "")
-        supervisor.start_worker(self.settings, folder, "--export", kind, "--to", name).wait()
+        workers.start_worker(self.settings, folder, "--export", kind, "--to", name).wait()
         events, _ = folder.events()
         for event in reversed(events):
             if event.get("id") == name:

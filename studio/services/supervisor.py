@@ -9,7 +9,6 @@ the one that holds its lock. The others wait for it, and one of them goes on whe
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import shutil
@@ -24,10 +23,10 @@ from filelock import FileLock, Timeout
 
 from studio.errors import HistoryError
 from studio.history import History
-from studio.process_identity import Identity, is_alive
+from studio.process_identity import is_alive
 from studio.run_folder import RunFolder, apply_events, now
 from studio.runs import Checkpoint, Export, Run, RunStatus
-from studio.services import processes
+from studio.services import processes, workers
 from studio.settings import Settings
 
 log = logging.getLogger("studio.supervisor")
@@ -35,6 +34,8 @@ log = logging.getLogger("studio.supervisor")
 TICK_SECONDS = 1.0
 STOP_GRACE_SECONDS = 60.0
 """How long a worker may take from the request to stop until its group is ended: a step, a checkpoint, the answers."""
+END_GRACE_SECONDS = 5.0
+"""How long a worker may take to end when the system asks it to (SIGTERM), until it is killed."""
 START_GRACE_SECONDS = 30.0
 """How long a started worker may take to say who it is; importing Python's libraries comes after that."""
 
@@ -118,7 +119,9 @@ class Supervisor:
         """Ingest and reconcile one folder. One that cannot be read must not keep the others waiting."""
         try:
             run = self.ingest(folder)
-            if not run.status.is_over:
+            if run.status.is_over:
+                self._children.pop(folder.id, None)
+            else:
                 self._reconcile(folder, run)
             self._told.discard(folder.id)
         except HistoryError:
@@ -192,46 +195,31 @@ class Supervisor:
             self._ended.discard(run.id)
         elif folder.stop_asked():
             asked = self._stop_seen.setdefault(run.id, time.monotonic())
-            identity = read_identity(folder)
+            identity = workers.read_identity(folder)
             if time.monotonic() - asked > STOP_GRACE_SECONDS and identity is not None:
                 self._ended.add(run.id)
-                processes.end_group(identity, grace_seconds=5.0)
+                processes.end_group(identity, grace_seconds=END_GRACE_SECONDS)
 
     def _cause_of_death(self, folder: RunFolder, run: Run) -> str | None:
         """Why the worker of a live run is not there any more, as a sentence; None while it is."""
         child = self._children.get(run.id)
-        if child is not None:
-            code = child.poll()
-            if code is None:
-                return None
-            del self._children[run.id]
-            return self._cause_of_exit(run, code)
-        identity = read_identity(folder)
+        identity = workers.read_identity(folder)
+        code = child.poll() if child is not None else None
+        if (child is not None and code is None) or (child is None and identity is not None and is_alive(identity)):
+            return None
+        self._children.pop(run.id, None)
+        if run.id in self._ended:
+            return (
+                f"It did not stop within {STOP_GRACE_SECONDS:.0f} seconds, so it was ended after step {run.last_step}."
+            )
+        if code is not None:
+            return workers.cause_of_exit(run, code)
         if identity is not None:
-            if is_alive(identity):
-                return None
-            if run.id in self._ended:
-                return self._cause_of_exit(run, -9)
             return f"The machine or the worker stopped while nobody watched, after step {run.last_step}."
         started = run.started_at or run.created_at
         if (now() - started).total_seconds() < START_GRACE_SECONDS:
             return None
         return "The worker never said that it had begun. Its log may say why."
-
-    def _cause_of_exit(self, run: Run, code: int) -> str:
-        """What a worker's exit code means when its folder does not say how it ended."""
-        name = processes.signal_name(code)
-        if run.id in self._ended:
-            return (
-                f"It did not stop within {STOP_GRACE_SECONDS:.0f} seconds, so it was ended after step {run.last_step}."
-            )
-        if code >= 0:
-            did = "could not start" if run.status is RunStatus.STARTING else "ended without a word"
-            return f"The worker {did} ({name}). Its log may say why."
-        why = ", most often because the machine ran out of memory" if name == "SIGKILL" else ""
-        return (
-            f"The worker was ended from outside ({name}){why}. Everything up to step {run.last_step} is in the curves."
-        )
 
     # -- the queue --------------------------------------------------------------------------------------------
 
@@ -247,29 +235,10 @@ class Supervisor:
         folder.add_event("status", status=RunStatus.STARTING)
         self.ingest(folder)
         try:
-            self._children[folder.id] = start_worker(self.settings, folder)
+            self._children[folder.id] = workers.start_worker(self.settings, folder)
         except OSError as error:
             folder.add_event("status", status=RunStatus.FAILED, cause=f"The worker could not be started: {error}.")
             self.ingest(folder)
-
-
-def start_worker(settings: Settings, folder: RunFolder, *arguments: str) -> Any:
-    """Start `studio worker FOLDER ...` as a process that outlives us; returns its Popen."""
-    return processes.start_detached(
-        processes.studio_command("worker", str(folder.path), *arguments),
-        folder.log_file,
-        {"STUDIO_HOME": str(settings.home), "PYTHONUNBUFFERED": "1", **processes.MALLOC_ENVIRONMENT},
-        settings.home,
-    )
-
-
-def read_identity(folder: RunFolder) -> Identity | None:
-    """Who works on `folder`, as the worker wrote it; None if it did not yet, or not in a way that can be read."""
-    try:
-        told = json.loads((folder.path / "process.json").read_text(encoding="utf-8"))
-        return Identity(int(told["pid"]), float(told["started"]), str(told["boot_id"]))
-    except (FileNotFoundError, ValueError, TypeError, LookupError):
-        return None
 
 
 def exports_of(events: list[dict[str, Any]]) -> list[Export]:

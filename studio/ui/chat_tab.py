@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from studio.messages import Message
 from studio.runs import RunStatus
 from studio.services.model_server import ChatSettings
 from studio.ui import run_view
-from studio.ui.guard import told
+from studio.ui.guard import BUG_SENTENCE, told
 from studio.ui.run_view import say
 from studio.ui.shared import AT_ONCE, PRIVATE, Shared, piece
+
+log = logging.getLogger("studio.ui")
 
 GREETING = "Ask something below. The base model answers here."
 LONGEST_QUESTION = 20_000
@@ -186,6 +189,7 @@ def answer_both(
         yield [gr.skip()] * 5 + [say("note", "Not asked", note)]
         return
     temperature, max_tokens, system = settings
+    system = (system or "").strip()
     chosen = ChatSettings(max_tokens=int(max_tokens), temperature=float(temperature))
     base, adapted = [*base, user_turn(question)], [*adapted, user_turn(question)]
     yield ["", base, adapted, under("waiting"), under("waiting"), ""]
@@ -196,6 +200,9 @@ def answer_both(
             yield [gr.skip(), gr.skip(), turns, gr.skip(), note, gr.skip()]
     except StudioError as error:
         yield [gr.skip()] * 5 + [say("bad", "No answer", str(error))]
+    except Exception:
+        log.exception("The chat failed")
+        yield [gr.skip()] * 5 + [say("bad", "No answer", BUG_SENTENCE)]
 
 
 def stream_one(
@@ -222,7 +229,7 @@ def user_turn(text: str) -> dict[str, Any]:
 
 def as_messages(turns: Turns, system: str) -> list[Message]:
     """The conversation in the server's form; the page holds content as a list of typed parts."""
-    messages: list[Message] = [{"role": "system", "content": system.strip()}] if system.strip() else []
+    messages: list[Message] = [{"role": "system", "content": system}] if system else []
     for turn in turns:
         content = turn["content"]
         if not isinstance(content, str):

@@ -209,17 +209,17 @@ def show_view(answer: dict[str, Any] | None, view: str) -> str:
         return "".join(map(tokens_html, answer["rows"])) + charts.legend(
             [("trained: the model learns to write this", "--c1"), ("context: it only reads this", "--c5")]
         )
-    return "".join(map(bubbles_html, answer["rows"]))
+    return "".join(map(turns_html, answer["rows"]))
 
 
-def bubbles_html(row: dict[str, Any]) -> str:
+def turns_html(row: dict[str, Any]) -> str:
     """A row as people read it."""
     if row["text"] is not None:
-        return f'<div class="bubbles"><div class="bubble user">{escape(row["text"])}</div></div>'
+        return f'<div class="turns"><div class="turn user">{escape(row["text"])}</div></div>'
     turns = "".join(
-        f'<div class="bubble {escape(turn["role"])}">{escape(turn["content"])}</div>' for turn in row["messages"]
+        f'<div class="turn {escape(turn["role"])}">{escape(turn["content"])}</div>' for turn in row["messages"]
     )
-    return f'<div class="bubbles">{turns}</div>'
+    return f'<div class="turns">{turns}</div>'
 
 
 def tokens_html(row: dict[str, Any]) -> str:

@@ -112,9 +112,11 @@ def told(handler: Callable[..., Any]) -> Callable[..., Any]:
             raise
         except Exception as error:
             log.exception("A handler failed: %s", handler.__qualname__)
-            raise gr.Error(_BUG, duration=12, print_exception=False) from error
+            raise gr.Error(BUG_SENTENCE, duration=12, print_exception=False) from error
 
     return guarded
 
 
-_BUG = "Something went wrong in the studio itself. The log (logs/studio.log in the studio's home) has the whole story."
+BUG_SENTENCE = (
+    "Something went wrong in the studio itself. The log (logs/studio.log in the studio's home) has the whole story."
+)

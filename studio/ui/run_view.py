@@ -160,7 +160,7 @@ def _short(text: str, limit: int = 130) -> str:
 
 def log_tail(text: str, lines: int = 40) -> str:
     """The last lines of the worker's log; progress bars that redraw themselves count as their last state."""
-    kept = [line.rsplit("\r", 1)[-1] for line in text.splitlines() if line.strip()]
+    kept = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n") if line.strip()]
     return f'<pre class="log" tabindex="0" aria-label="End of the log">{escape(chr(10).join(kept[-lines:]))}</pre>'
 
 

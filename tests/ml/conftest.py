@@ -27,6 +27,17 @@ def private_datasets_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """A toy gains nothing from threads, and beside another busy process they wait for each other (20 times slower)."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def make_run(settings: Settings) -> MakeRun:
     """Queue a run of a recipe in the test's own home: `make_run(recipe)`."""
@@ -58,3 +69,65 @@ def model(toy_model: Path) -> Any:
 
     device = devices.detect()
     return models.load_model(toy_model, QuantizationPart(), device, devices.Precision("float32", "no"))
+
+
+@pytest.fixture(scope="session")
+def talking_model(toy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy model with large random weights in float32: it answers long nonsense instead of nothing."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = Path(shutil.copytree(toy_model, tmp_path_factory.mktemp("models") / "talking"))
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=259,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        initializer_range=0.5,
+        tie_word_embeddings=False,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def plain_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that computes in float32, so that two ways to the same answer give the same tokens."""
+    from studio.ml import devices
+
+    found = devices.detect()
+    plain = devices.Device(
+        kind="cpu",
+        name="CPU",
+        memory_total_bytes=found.memory_total_bytes,
+        memory_free_bytes=found.memory_free_bytes,
+    )
+    monkeypatch.setattr(devices, "detect", lambda: plain)
+
+
+@pytest.fixture
+def talking_run(
+    plain_cpu: None, talking_model: Path, settings: Settings, make_run: MakeRun, quick_recipe: Recipe
+) -> RunFolder:
+    """A finished run on the talking model, whose adapter learned enough to answer differently."""
+    from studio.ml.train import train
+
+    folder = make_run(
+        quick_recipe.changed(
+            **{
+                "model.base_model": str(talking_model),
+                "training.learning_rate": 0.05,
+                "data.held_out_rows": 0,
+                "training.dtype": "float32",
+            }
+        )
+    )
+    train(folder, settings)
+    return folder

@@ -182,6 +182,13 @@ def test_a_model_that_lacks_a_tensor_is_refused_instead_of_filled_with_random_nu
         load(toy_copy)
 
 
+def test_a_tokenizer_without_an_end_token_is_refused(toy_copy: Path) -> None:
+    change_json(toy_copy / "tokenizer_config.json", eos_token=None)
+
+    with pytest.raises(InvalidInput, match="names no end token"):
+        models.load_tokenizer(toy_copy, ModelPart())
+
+
 # -- describing -----------------------------------------------------------------------------------------------
 
 

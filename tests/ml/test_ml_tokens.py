@@ -62,7 +62,9 @@ def test_the_whole_conversation_is_seen(tokenizer: Any) -> None:
     tokens = tokenize(tokenizer, talk("Hi", "Hello!", system="Be kind."))
 
     assert tokenizer.decode(tokens.input_ids) == (
-        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello!<|im_end|>\n"
+        "<|im_start|>system\nBe kind.<|im_end|>\n"
+        "<|im_start|>user\nHi<|im_end|>\n"
+        "<|im_start|>assistant\nHello!<|im_end|>\n"
     )
 
 
@@ -159,7 +161,7 @@ def test_what_a_template_refuses_is_an_error_of_the_data(tokenizer: Any) -> None
 
 
 def test_a_token_across_the_border_is_refused() -> None:
-    """With "assistant: " before the answer, many tokenizers make one token of the space and the answer's first letter."""
+    """After "assistant: " many tokenizers make one token of the space and the answer's first letter."""
     special = ["<|im_end|>"]
     letters = special + sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: number for number, token in enumerate([*letters, "ĠH"])}
