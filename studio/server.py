@@ -24,6 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import starlette.exceptions
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -123,8 +124,8 @@ def _tell_errors(app: FastAPI) -> None:
         field = "" if first["type"] == "json_invalid" else ".".join(str(part) for part in first["loc"][1:])
         return told(422, f"{field or 'The request'}: {first['msg']}.", field or None)
 
-    @app.exception_handler(HTTPException)
-    async def turned_away(_: Request, error: HTTPException) -> JSONResponse:
+    @app.exception_handler(starlette.exceptions.HTTPException)  # of which FastAPI's own is a kind
+    async def turned_away(_: Request, error: starlette.exceptions.HTTPException) -> JSONResponse:
         return told(error.status_code, str(error.detail))
 
     @app.exception_handler(Exception)

@@ -134,5 +134,5 @@ def test_the_export_answers_token_for_token_as_the_chat_does(trained: Trained, k
         with zipfile.ZipFile(exported) as archive:
             archive.extractall(tmp_path / "adapter")
         exported = tmp_path / "adapter"
-    answers = plain_answers(kind, exported, trained.studio.settings, trained.run.facts["precision"])
+    answers = plain_answers(kind, exported, trained.studio.settings, made.report["dtype"])
     assert answers == chat_answers(trained)

@@ -130,9 +130,8 @@ def test_the_pages_process_loads_no_model_library() -> None:
 
 
 def test_the_workers_door_loads_no_database_and_no_page() -> None:
-    program = (
-        "import sys, studio.worker, studio.cli; print([n for n in ('sqlalchemy', 'gradio', 'torch') if n in sys.modules])"
-    )
+    others = ["sqlalchemy", "gradio", "torch"]
+    program = f"import sys, studio.worker, studio.cli; print([n for n in {others} if n in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert ended.stdout.strip() == "[]", ended.stdout + ended.stderr
 

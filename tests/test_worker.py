@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from toy_home import put_run, quick, statuses_of, trained_home, work
 
 from studio import worker
 from studio.process_identity import is_alive
@@ -17,13 +19,13 @@ from studio.recipe import Recipe
 from studio.run_folder import RunFolder, now
 from studio.runs import RunStatus
 from studio.services.workers import read_identity
-from studio.settings import Settings
-from toy_home import make_home, put_run, quick, statuses_of
+from studio.settings import Settings, read_settings
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, toy_model: Path) -> Settings:
-    return make_home(tmp_path_factory.mktemp("worker") / "home", toy_model)
+    """A copy of the home in which one run was trained."""
+    return read_settings(shutil.copytree(trained_home(toy_model)[0], tmp_path_factory.mktemp("worker") / "home"))
 
 
 def queue(home: Settings, name: str, recipe: Recipe) -> RunFolder:
@@ -32,44 +34,33 @@ def queue(home: Settings, name: str, recipe: Recipe) -> RunFolder:
     return folder
 
 
-def work(home: Settings, folder: RunFolder, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the worker as the supervisor does, and wait for it."""
-    command = [sys.executable, "-m", "studio", "--home", str(home.home), "worker", str(folder.path), *arguments]
-    with open(folder.log_file, "ab") as log:
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home.home, timeout=120, check=False
-        )
-
-
 @pytest.fixture(scope="module")
-def finished(home: Settings) -> tuple[RunFolder, int]:
-    """A run that was trained, and the worker's exit code."""
-    folder = queue(home, "finished", quick())
-    return folder, work(home, folder).returncode
+def finished(home: Settings, toy_model: Path) -> RunFolder:
+    """The run that was trained."""
+    return RunFolder(home.runs / trained_home(toy_model)[1])
 
 
-def test_a_finished_run_exits_with_0(finished: tuple[RunFolder, int]) -> None:
-    folder, code = finished
-    assert code == 0, folder.log_tail()
-    assert statuses_of(folder) == ["queued", "running", "finished"]
-    events, _ = folder.events()
+def test_a_finished_run_exits_with_0(finished: RunFolder, toy_model: Path) -> None:
+    assert trained_home(toy_model)[2] == 0, finished.log_tail()
+    assert statuses_of(finished) == ["queued", "running", "finished"]
+    events, _ = finished.events()
     assert events[-1]["event"] == "status"
 
 
-def test_the_worker_says_who_it_is_and_that_it_lives(finished: tuple[RunFolder, int]) -> None:
-    identity = read_identity(finished[0])
+def test_the_worker_says_who_it_is_and_that_it_lives(finished: RunFolder) -> None:
+    identity = read_identity(finished)
     assert identity is not None
     assert not is_alive(identity)
-    assert (finished[0].path / "heartbeat.json").is_file()
+    assert (finished.path / "heartbeat.json").is_file()
 
 
-def test_the_worker_never_opens_a_database(home: Settings, finished: tuple[RunFolder, int]) -> None:
+def test_the_worker_never_opens_a_database(home: Settings, finished: RunFolder) -> None:
     assert list(home.home.glob("history.sqlite*")) == []
 
 
 def test_a_failing_run_exits_with_1_and_one_sentence(home: Settings) -> None:
     folder = queue(home, "failing", Recipe().changed(**{"data.dataset": str(home.home / "nowhere.jsonl")}))
-    assert work(home, folder).returncode == 1
+    assert work(home, folder) == 1
     run = folder.read_run()
     assert run.status is RunStatus.FAILED
     assert "There is no file" in (run.cause or "")
@@ -104,12 +95,11 @@ def test_a_device_that_is_just_being_let_go_is_waited_for(home: Settings) -> Non
     assert "There is no file" in (folder.read_run().cause or ""), "it did not get as far as the data"
 
 
-def test_an_export_tells_its_end_in_the_runs_folder(home: Settings, finished: tuple[RunFolder, int]) -> None:
-    folder, _ = finished
-    assert worker.run_export(folder.path, "adapter", "mine.zip", home) == 0
-    events, _ = folder.events()
+def test_an_export_tells_its_end_in_the_runs_folder(home: Settings, finished: RunFolder) -> None:
+    assert worker.run_export(finished.path, "adapter", "mine.zip", home) == 0
+    events, _ = finished.events()
     assert events[-1]["event"] == "export"
-    assert events[-1]["size_bytes"] == (folder.exports / "mine.zip").stat().st_size
+    assert events[-1]["size_bytes"] == (finished.exports / "mine.zip").stat().st_size
 
 
 def test_a_failing_export_exits_with_1_and_leaves_the_run_as_it_was(home: Settings) -> None:

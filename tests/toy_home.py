@@ -5,9 +5,13 @@ What tests/conftest.py offers a single test, for fixtures that many tests share.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +87,25 @@ def put_run(settings: Settings, run_id: str, status: RunStatus = RunStatus.FINIS
         folder.add_event("result", steps=steps, eval_loss_last=1.5)
         folder.add_event("status", status=status)
     return folder
+
+
+def work(settings: Settings, folder: RunFolder, *arguments: str) -> int:
+    """Run `studio worker` on `folder` as the supervisor does, wait for it, and return its exit code."""
+    command = [sys.executable, "-m", "studio", "--home", str(settings.home), "worker", str(folder.path), *arguments]
+    with open(folder.log_file, "ab") as log:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=settings.home, timeout=180, check=False
+        )
+    return done.returncode
+
+
+@functools.cache
+def trained_home(toy_model: Path) -> tuple[Path, str, int]:
+    """(home, run id, the worker's exit code) of one real training; made once a session, so copy what you change."""
+    settings = make_home(Path(tempfile.mkdtemp(dir=toy_model.parent)) / "home", toy_model)
+    folder = RunFolder(settings.runs / "tidy-otter")
+    folder.create({"id": folder.id, "name": "Tidy otter", "created_at": now().isoformat()}, quick().to_yaml())
+    return settings.home, folder.id, work(settings, folder)
 
 
 def steps_of(folder: RunFolder) -> list[int]:

@@ -16,7 +16,7 @@ from peft import PeftModel
 
 from studio.errors import NotFound
 from studio.messages import Message
-from studio.ml import devices, models
+from studio.ml import devices, memory, models
 from studio.ml.generate import Sampling, stream
 from studio.recipe import ModelPart, QuantizationPart, read_recipe
 from studio.run_folder import RunFolder
@@ -64,16 +64,13 @@ class ChatModel:
         folder, _ = models.resolve(part, self.settings)
         if self._base == folder:
             return
-        self._model, self._base, self._tokenizers = (
-            None,
-            None,
-            {},
-        )  # free the old one before the new one loads
+        self._model, self._base, self._tokenizers = None, None, {}  # free the old one before the new one loads
         device = devices.detect()
-        size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-        fits = size < FITS_SHARE * device.memory_free_bytes
+        parameters = sum(map(models.count_parameters, folder.glob("*.safetensors")))
+        precision = devices.choose_answering_precision(device, parameters)
+        fits = parameters * memory.BYTES[precision.weights] < FITS_SHARE * device.memory_free_bytes
         quantization = QuantizationPart(method="none" if fits else "nf4")
-        self._model = models.load_model(folder, quantization, device, devices.choose_precision(device)).eval()
+        self._model = models.load_model(folder, quantization, device, precision).eval()
         self._base = folder
 
     def _load_adapter(self, run: RunFolder, part: ModelPart) -> Any:

@@ -1,7 +1,8 @@
 """Exports: the adapter as a zip, or merged into its base model as safetensors. Called by the worker.
 
-A merge adds the adapter to the base weights in float32 and rounds once; the base is the unquantized model, also for an
-adapter that was trained on a quantized one, because that is what the chat answers from and what others load.
+A merge adds the adapter to the base weights in float32 and stores them in the number format in which the chat answers
+(`devices.choose_answering_precision`). The base is the unquantized model, also for an adapter that was trained on a
+quantized one, because that is what the chat answers from and what others load.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from studio.errors import NotFound, Refused
-from studio.ml import adapters, models
+from studio.ml import adapters, devices, models
 from studio.recipe import Recipe, read_recipe
 from studio.run_folder import RunFolder
 from studio.settings import Settings
@@ -36,7 +37,7 @@ def export(run: RunFolder, kind: str, target: Path, settings: Settings) -> dict[
     if kind == "adapter":
         _zip_folder(run.adapter, beside)
         beside.rename(target)
-        return {"base_model": recipe.model.base_model}
+        return {"base_model": recipe.model.base_model, "dtype": _name(answering_dtype(run, settings))}
     if beside.exists():
         shutil.rmtree(beside)
     report = _merge(run, recipe, beside, settings)
@@ -55,11 +56,11 @@ def _zip_folder(folder: Path, target: Path) -> None:
 def _merge(run: RunFolder, recipe: Recipe, target: Path, settings: Settings) -> dict[str, Any]:
     base, _ = models.resolve(recipe.model, settings)
     models.check_folder(base)
-    needed = 2 * sum(file.stat().st_size for file in base.glob("*.safetensors"))
+    dtype = answering_dtype(run, settings)
+    needed = 2 * dtype.itemsize * sum(map(models.count_parameters, base.glob("*.safetensors")))
     free = shutil.disk_usage(target.parent).free
     if free < needed:
         raise Refused(f"The merged model needs about {needed / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free.")
-    dtype = _dtype_of(base)
     model = AutoModelForCausalLM.from_pretrained(
         base, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
     )
@@ -69,7 +70,7 @@ def _merge(run: RunFolder, recipe: Recipe, target: Path, settings: Settings) -> 
     merged.to(dtype).save_pretrained(target)
     tokenizer.save_pretrained(target)
     (target / "README.md").write_text(adapters.card(run, recipe, dtype, merged=True), encoding="utf-8")
-    return {"base_model": recipe.model.base_model, "dtype": str(dtype).removeprefix("torch.")}
+    return {"base_model": recipe.model.base_model, "dtype": _name(dtype)}
 
 
 def _end_answers_as_trained(model: Any, tokenizer: Any) -> None:
@@ -80,7 +81,14 @@ def _end_answers_as_trained(model: Any, tokenizer: Any) -> None:
         model.generation_config.eos_token_id = [tokenizer.eos_token_id, *(end for end in ends if end is not None)]
 
 
-def _dtype_of(folder: Path) -> torch.dtype:
-    """The number format that the base model is stored in."""
-    dtype = getattr(models.read_config(folder), "dtype", None)
-    return dtype if isinstance(dtype, torch.dtype) else torch.bfloat16
+def answering_dtype(run: RunFolder, settings: Settings) -> torch.dtype:
+    """The number format in which the chat answers from this run's model on this machine."""
+    base, _ = models.resolve(read_recipe(run.recipe_file).model, settings)
+    parameters = sum(map(models.count_parameters, base.glob("*.safetensors")))
+    precision = devices.choose_answering_precision(devices.detect(), parameters)
+    dtype: torch.dtype = getattr(torch, precision.weights)
+    return dtype
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -104,7 +104,8 @@ def made_html(shared: Shared, downloads: Downloads, run: Run, made: Export) -> s
         name = escape(path.name)
         link = f'<p><a href="{downloads.link(path)}" download>Download {name}</a> ({words.size(made.size_bytes)})</p>'
     base = run.recipe["model"]["base_model"]
-    code = usage(made.kind, str(path), "HuggingFaceTB/SmolLM2-135M-Instruct" if base == STARTER_MODEL else base)
+    name = "HuggingFaceTB/SmolLM2-135M-Instruct" if base == STARTER_MODEL else base
+    code = usage(made.kind, str(path), name, made.report.get("dtype", "auto"))
     return (
         say("good", "Exported", f"{words.size(made.size_bytes)} at {path}")
         + link
@@ -125,7 +126,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{folder}")
-model = AutoModelForCausalLM.from_pretrained("{base}", dtype="bfloat16")
+model = AutoModelForCausalLM.from_pretrained("{base}", dtype="{dtype}")
 model = PeftModel.from_pretrained(model, "{folder}")
 """
 LOAD_MERGED = """from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -135,10 +136,10 @@ model = AutoModelForCausalLM.from_pretrained("{path}")
 """
 
 
-def usage(kind: str, path: str, base: str) -> str:
+def usage(kind: str, path: str, base: str, dtype: str) -> str:
     """The shortest script that loads the export and asks it something."""
     load = LOAD_ADAPTER if kind == "adapter" else LOAD_MERGED
-    return load.format(path=path, folder=path.removesuffix(".zip"), base=base) + ASK
+    return load.format(path=path, folder=path.removesuffix(".zip"), base=base, dtype=dtype) + ASK
 
 
 def earlier(shared: Shared, downloads: Downloads, run_id: str | None, besides: str = "") -> str:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from toy_home import long, make_home, statuses_of, steps_of, write_sums
+from waiting import end, wait_until
 
 from studio.process_identity import Identity, is_alive
 from studio.run_folder import RunFolder
@@ -16,8 +18,6 @@ from studio.runs import RunStatus
 from studio.services.studio import Studio
 from studio.services.workers import read_identity
 from studio.settings import Settings
-from toy_home import long, make_home, statuses_of, steps_of, write_sums
-from waiting import end, wait_until
 
 STEPS = 600
 PROGRAM = """

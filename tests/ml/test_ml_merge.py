@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from studio.errors import NotFound, Refused
+from studio.ml import devices
 from studio.ml.chat import ChatModel
 from studio.ml.generate import Sampling
 from studio.ml.merge import export
@@ -70,7 +71,7 @@ def test_the_adapter_zip_loads_in_plain_peft_and_answers_as_the_chat(
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "unpacked")
 
     assert library_answers(model, tokenizer) == chat_answers(talking_run, settings)
-    assert report == {"base_model": str(talking_model)}
+    assert report == {"base_model": str(talking_model), "dtype": "float32"}
 
 
 def test_the_merged_model_loads_in_plain_transformers_and_answers_as_the_chat(
@@ -105,12 +106,15 @@ def finished(make_run: MakeRun, settings: Settings, quick_recipe: Recipe) -> Run
     return folder
 
 
-def test_a_merge_has_the_number_format_of_its_base(finished: RunFolder, settings: Settings, tmp_path: Path) -> None:
+def test_a_merge_has_the_number_format_that_the_chat_answers_in(
+    finished: RunFolder, settings: Settings, tmp_path: Path
+) -> None:
     folder, report = exported(finished, "merged", settings, tmp_path / "merged")
 
     tensors = load_file(folder / "model.safetensors")
-    assert report["dtype"] == "bfloat16"
-    assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
+    expected = devices.choose_answering_precision(devices.detect(), 1000).weights
+    assert report["dtype"] == expected
+    assert {tensor.dtype for tensor in tensors.values()} == {getattr(torch, expected)}
     assert "quantization_config" not in json.loads((folder / "config.json").read_text())
 
 

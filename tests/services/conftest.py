@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toy_home import make_home
 
 from studio.run_folder import RunFolder
 from studio.services import processes, workers
 from studio.services.studio import Studio
 from studio.settings import Settings
-from toy_home import make_home
 
 OBEDIENT = """
 import os, signal, sys, time
@@ -37,6 +37,12 @@ folder.add_event("status", status="running")
 if deed == "forgets its last word":
     sys.exit(0)
 folder.add_metrics(1, {"loss": 2.5})
+if deed == "counts to 50":
+    for step in range(2, 51):
+        time.sleep(0.04)
+        folder.add_metrics(step, {"loss": 2.5})
+    folder.add_event("status", status="finished")
+    sys.exit(0)
 if deed == "finishes":
     folder.add_event("status", status="finished")
     sys.exit(0)

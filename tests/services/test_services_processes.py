@@ -13,16 +13,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+from waiting import end, is_gone, wait_until
 
 from studio.process_identity import Identity, identity_of, is_alive
 from studio.services import processes
-from waiting import end, is_gone, wait_until
 
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"])
+deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", deaf])
 print(child.pid, flush=True)
 time.sleep(60)
 """
@@ -37,9 +38,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     def run(program: str) -> subprocess.Popen[bytes]:
-        started.append(
-            processes.start_detached([sys.executable, "-c", program], tmp_path / "log.txt", {}, tmp_path)
-        )
+        started.append(processes.start_detached([sys.executable, "-c", program], tmp_path / "log.txt", {}, tmp_path))
         return started[-1]
 
     yield run

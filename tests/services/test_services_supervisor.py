@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 import pytest
+from toy_home import put_run, quick, statuses_of, steps_of
+from waiting import is_gone, wait_until
 
 from studio.errors import Refused
 from studio.process_identity import identity_of
@@ -24,8 +26,6 @@ from studio.runs import RunStatus
 from studio.services import supervisor, workers
 from studio.services.studio import Studio, refuse_if_supervised
 from studio.settings import Settings
-from toy_home import put_run, quick, statuses_of
-from waiting import is_gone, wait_until
 
 OpenStudio = Callable[..., Studio]
 WorkerThat = Callable[[str], list[int]]
@@ -315,9 +315,26 @@ def test_the_second_studio_takes_over_when_the_first_closes(open_studio: OpenStu
     wait_until(lambda: over(second, run_id), 20)
 
 
-def test_a_closed_studio_leaves_its_worker_and_the_next_finds_it_again(
+def test_a_run_outlives_its_studio_and_the_next_one_follows_it_without_a_gap(
     open_studio: OpenStudio, worker_that: WorkerThat
 ) -> None:
+    pids = worker_that("counts to 50")
+    first = open_studio()
+    run_id = first.start_run(quick())
+    wait_until(lambda: first.history.run(run_id).last_step > 3, 20, "a few steps")
+    first.close()
+
+    second = open_studio()
+    assert not over(second, run_id)
+    wait_until(lambda: over(second, run_id), 30, "the end of the run")
+    folder = second.folder(run_id)
+    assert statuses_of(folder) == ["queued", "starting", "running", "finished"]
+    assert len(pids) == 1
+    shown = [metric.step for metric in second.history.metrics(run_id, names=["loss"])]
+    assert shown == steps_of(folder) == list(range(1, 51))
+
+
+def test_an_adopted_worker_that_dies_is_noticed(open_studio: OpenStudio, worker_that: WorkerThat) -> None:
     pids = worker_that("trains on and on")
     first = open_studio()
     run_id = first.start_run(quick())
