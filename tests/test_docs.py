@@ -189,7 +189,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         file = (page.parent / name).resolve() if name else page
         if not file.exists() or (anchor and anchor not in anchors_of(file)):
             broken.append(target)
-    assert broken == [], f"{page_name(page)} links to what is not there"
+    assert not broken, f"{page_name(page)} links to what is not there: {', '.join(broken)}"
 
 
 @each_page
@@ -235,8 +235,8 @@ def the_map() -> dict[str, str]:
 def test_the_map_names_exactly_the_files_of_the_studio() -> None:
     there = {file.relative_to(ROOT).as_posix() for file in STUDIO.rglob("*.py")}
     mapped = {path for path in the_map() if path.startswith("studio/") and not path.endswith("/")}
-    assert sorted(there - mapped) == [], "the README's map lacks these files"
-    assert sorted(mapped - there) == [], "the README's map names files that are not there"
+    assert not there - mapped, f"the README's map lacks {', '.join(sorted(there - mapped))}"
+    assert not mapped - there, f"the README's map names what is gone: {', '.join(sorted(mapped - there))}"
 
 
 def test_the_map_says_what_each_thing_is() -> None:
@@ -267,7 +267,8 @@ def test_every_refusal_that_is_explained_is_still_said() -> None:
     said = sentences_in_the_code()
     explained = [" ".join(quote.split()) for quote in QUOTED.findall(FENCE.sub("", read(GUIDE / "troubles.md")))]
     assert len(explained) > 50
-    assert [sentence for sentence in explained if sentence not in said] == [], "nothing says this any more"
+    gone = [sentence for sentence in explained if sentence not in said]
+    assert not gone, f"troubles.md explains what nothing says any more: {gone}"
 
 
 # -- how it is written --------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ COMPUTE_ENVIRONMENT = {
 """For processes that compute. glibc keeps freed memory: a training step frees and takes the same gigabyte again, and
 giving it back to the kernel each time took 40 % of a step on a CPU (measured: 2.6 s -> 1.4 s a step). OpenMP's threads
 wait asleep after a moment: spinning, they take the core from the thread that they wait for when anything else runs
-(measured beside a busy process: 8.8 s -> 1.1 s a step, for 10 % on an idle machine). Elsewhere the names are ignored."""
+(measured beside a busy process: 8.8 s -> 1.1 s a step, for 10 % on an idle machine). Elsewhere they mean nothing."""
 
 _started: list[subprocess.Popen[bytes]] = []
 """Processes that we started and whose end we have not seen yet."""

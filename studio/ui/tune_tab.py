@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import gradio as gr
 
-from studio import words
 from studio.errors import InvalidInput, NotFound, StudioError
-from studio.recipe import PRESETS, STARTER_MODEL, Recipe
+from studio.recipe import Recipe
 from studio.runs import RunStatus
-from studio.services import forecast
 from studio.services.supervisor import checkpoints_of
-from studio.ui import charts, forms, run_view
+from studio.ui import forms, plan_view, run_view
 from studio.ui.forms import FIELDS, FOLDED, Marks
 from studio.ui.guard import told
-from studio.ui.model_tab import PARTS
 from studio.ui.run_view import say
 from studio.ui.shared import AT_ONCE, PRIVATE, Shared, piece
 
@@ -60,7 +56,11 @@ def build() -> TuneTab:
         with gr.Column(elem_classes="left"), gr.Column(elem_classes="card"):
             what = piece('<h2 class="t">What to train</h2><p class="sub">&nbsp;</p>')
             preset = gr.Radio(
-                preset_choices({}), value="Balanced", show_label=False, container=False, elem_classes="presets"
+                plan_view.preset_choices({}),
+                value="Balanced",
+                show_label=False,
+                container=False,
+                elem_classes="presets",
             )
             for name in forms.BASIC:
                 fields[name] = forms.make_field(name)
@@ -143,16 +143,6 @@ def connect(tab: TuneTab, shared: Shared, demo: Any, timer: Any) -> None:
     )
 
 
-def preset_choices(seconds: dict[str, float | None]) -> list[tuple[str, str]]:
-    """The preset cards: name, steps, about how long here, and a sentence."""
-    cards = []
-    for name, (sentence, changes) in PRESETS.items():
-        known = seconds.get(name)
-        time = f", about {words.duration(known)}" if known else ""
-        cards.append((f"{name}\n{changes['training.max_steps']} steps{time}. {sentence}", name))
-    return cards
-
-
 def fill_from_draft(draft: dict[str, Any]) -> list[Any]:
     """The form as the browser remembers it; what no longer fits a field keeps its default."""
     values = []
@@ -178,107 +168,21 @@ def plan_page(shared: Shared, draft: dict[str, Any], preset: str, marks: Marks, 
         recipe = forms.read_form(draft, named)
     except InvalidInput as error:
         after = Marks(changed, error.field or "", str(error))
-        html = plan_title() + say("bad", "One field needs you", str(error))
+        html = plan_view.plan_title() + say("bad", "One field needs you", str(error))
         return [html, gr.skip(), gr.skip(), after, reset, gr.skip(), *forms.mark(marks, after)]
     after = Marks(changed)
-    what = what_html(recipe)
+    what = plan_view.what_html(recipe)
     kept = recipe.model_dump(mode="json")
     try:
         answer = shared.studio.server.ask("plan", recipe)
     except StudioError as error:
         field = getattr(error, "field", None) or ""
         after = Marks(changed, field if field in FIELDS else "", str(error))
-        html = plan_title() + say("bad", "Cannot start", str(error))
+        html = plan_view.plan_title() + say("bad", "Cannot start", str(error))
         return [html, what, gr.skip(), after, reset, kept, *forms.mark(marks, after)]
-    cards = gr.update(choices=preset_choices(preset_seconds(shared, recipe, answer)))
-    html = plan_html(shared, recipe, answer)
+    cards = gr.update(choices=plan_view.preset_choices(plan_view.preset_seconds(shared.studio.history, recipe, answer)))
+    html = plan_view.plan_html(shared.studio.history, recipe, answer)
     return [html, what, cards, after, reset, kept, *forms.mark(marks, after)]
-
-
-def preset_seconds(shared: Shared, recipe: Recipe, answer: dict[str, Any]) -> dict[str, float | None]:
-    """About how long each preset takes with this model and data."""
-    cores = answer["cores"]
-    return {
-        name: forecast.seconds_for(recipe.changed(**changes), answer, shared.studio.history, cores)
-        for name, (_, changes) in PRESETS.items()
-    }
-
-
-def what_html(recipe: Recipe) -> str:
-    """Model and data of the recipe in a line."""
-    model = "SmolLM2-135M-Instruct" if recipe.model.base_model == STARTER_MODEL else recipe.model.base_model
-    return (
-        f'<h2 class="t">What to train</h2><p class="sub">{escape(model)} on {escape(recipe.data.dataset)}. '
-        '<a data-tab="model" href="javascript:void 0">Other model</a> · '
-        '<a data-tab="data" href="javascript:void 0">Other data</a></p>'
-    )
-
-
-def plan_title() -> str:
-    """The heading of the right side's first card."""
-    return '<h2 class="t">Before you start</h2>'
-
-
-def plan_html(shared: Shared, recipe: Recipe, answer: dict[str, Any]) -> str:
-    """What the recipe will take, in one paragraph, one bar and the sentences worth reading before the start."""
-    seconds = forecast.seconds_for(recipe, answer, shared.studio.history, answer["cores"])
-    steps = forecast.steps_of(recipe, answer["train_rows"])
-    rows = recipe.training.per_device_train_batch_size * recipe.training.gradient_accumulation_steps
-    trained, total = answer["trainable_parameters"], answer["total_parameters"]
-    time = f"about {words.duration(seconds)}" if seconds else "a time not known before the first run here"
-    method = {"none": "LoRA", "int8": "LoRA on an 8-bit model", "nf4": "QLoRA"}[recipe.quantization.method]
-    free = answer["memory_free_bytes"]
-    text = (
-        f"{method} with r = {recipe.adapter.r} on {answer['target_kinds']} kinds of layers trains "
-        f"<b>{words.count(trained)} of {words.count(total)}</b> parameters ({words.percent(trained / total, 1)}). "
-        f"{steps} steps see every row {steps * rows / max(1, answer['train_rows']):.1f} times, take {time} and need "
-        f"about {words.size(answer['total_bytes'])} of the {words.size(free)} free."
-    )
-    parts = [(word, answer[key], colour) for key, word, colour in PARTS]
-    legend = [(f"{word} {words.size(amount)}", colour) for word, amount, colour in parts]
-    return (
-        plan_title()
-        + f'<p class="sub">{text}</p>'
-        + charts.stacked_bar(parts, min(free, 4 * answer["total_bytes"]))
-        + charts.legend(legend)
-        + "".join(say(*advice) for advice in advices(recipe, answer))
-    )
-
-
-def advices(recipe: Recipe, answer: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(kind, title, sentence) of what is worth knowing before the start; one good word if there is nothing."""
-    found = []
-    if answer["total_bytes"] > answer["memory_free_bytes"]:
-        found.append(
-            (
-                "bad",
-                "Does not fit",
-                "It needs more memory than is free. In this order: halve the batch size and "
-                "double gradient_accumulation_steps, turn on gradient_checkpointing, choose 4-bit NF4.",
-            )
-        )
-    if answer["rows_cut"]:
-        found.append(
-            (
-                "warn",
-                "Worth a look",
-                f"{answer['rows_cut']} of {answer['planned_rows']} rows are cut at the end, so "
-                f"the model would not learn to stop there. max_length {answer['longest_tokens']} holds them all.",
-            )
-        )
-    if answer["rows_untrained"]:
-        found.append(
-            ("warn", "Worth a look", f"{answer['rows_untrained']} rows have no trained token left and are left out.")
-        )
-    if not answer["held_out_rows"]:
-        found.append(
-            ("warn", "Worth a look", "Nothing is held out, so nobody will know whether it learned or memorised.")
-        )
-    if recipe.quantization.method != "none" and answer["device_kind"] == "cpu":
-        found.append(("note", "On this CPU", "quantized weights save memory but are slower. Full precision fits here."))
-    return found or [
-        ("good", "Nothing to fix", f"{answer['train_rows']:,} rows, every answer whole, the end of each is trained.")
-    ]
 
 
 def start(shared: Shared, draft: dict[str, Any], preset: str, marks: Marks, *values: Any) -> tuple[Any, Any]:
@@ -287,7 +191,7 @@ def start(shared: Shared, draft: dict[str, Any], preset: str, marks: Marks, *val
         recipe = forms.read_form(draft, dict(zip(FIELDS, values, strict=True)))
         return shared.studio.start_run(recipe), gr.skip()
     except StudioError as error:
-        return gr.skip(), plan_title() + say("bad", "Not started", str(error))
+        return gr.skip(), plan_view.plan_title() + say("bad", "Not started", str(error))
 
 
 def stop(shared: Shared, run_id: str | None) -> Any:

@@ -51,6 +51,7 @@ class Pages:
 
 def start_pages(settings: Settings) -> Pages:
     """`studio --no-browser` on the settings' home; returns when it has said its address."""
+    settings.make_folders()
     said = settings.logs / "terminal.txt"
     with open(said, "w", encoding="utf-8") as terminal:
         process = subprocess.Popen(
