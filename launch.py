@@ -78,7 +78,7 @@ def colab_constraints(constraints: str, torch: str) -> str:
 
 def install(python: str, root: Path, stamp: Path, extra: str) -> None:
     """The stamp is there only after a success, so that an interrupted installation starts again."""
-    print("Installing what the studio needs (a few minutes the first time) ...", flush=True)
+    print("Installing what the studio needs (a few minutes the first time) ...", file=sys.stderr, flush=True)
     stamp.unlink(missing_ok=True)
     constraints, log = root / "constraints.txt", stamp.with_suffix(".log")
     if on_colab(os.environ):

@@ -27,6 +27,7 @@ from studio.errors import StudioError
 from studio.settings import Settings, read_settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)
+RunArgument = Annotated[str, typer.Argument(help="A run's name or id, as `studio runs` lists them.")]
 Home = Annotated[Path | None, typer.Option(help="Folder for models, runs and the database.")]
 
 
@@ -152,7 +153,7 @@ def recipe(
 
 
 @app.command()
-def stop(context: typer.Context, run: str) -> None:
+def stop(context: typer.Context, run: RunArgument) -> None:
     """Ask a run (name or id) to stop at its next step, keeping what it learned."""
     from studio.services.studio import Studio
 
@@ -176,7 +177,10 @@ def find_run(studio: Any, text: str) -> str:
 
 
 @app.command()
-def runs(context: typer.Context, search: str = "") -> None:
+def runs(
+    context: typer.Context,
+    search: Annotated[str, typer.Option(help="Only runs with this in their name, model or dataset.")] = "",
+) -> None:
     """List the runs, newest first."""
     from studio.services.studio import Studio
 
@@ -199,10 +203,10 @@ def runs(context: typer.Context, search: str = "") -> None:
 @app.command()
 def chat(
     context: typer.Context,
-    run: str,
+    run: RunArgument,
     prompt: Annotated[str, typer.Option(help="Ask once and end; without it, ask again and again.")] = "",
-    max_tokens: int = 200,
-    temperature: float = 0.0,
+    max_tokens: Annotated[int, typer.Option(help="Longest answer, in tokens.")] = 200,
+    temperature: Annotated[float, typer.Option(help="0 takes the most likely word; higher is more varied.")] = 0.0,
 ) -> None:
     """Ask the base model and a run's adapter the same question."""
     from studio.services.model_server import ChatSettings, ModelServer
@@ -232,7 +236,7 @@ def chat(
 @app.command()
 def export(
     context: typer.Context,
-    run: str,
+    run: RunArgument,
     kind: Annotated[
         str, typer.Option(help="adapter (a zip for peft) or merged (a folder for transformers).")
     ] = "adapter",

@@ -96,17 +96,17 @@ class QuantizationPart(RecipePart):
 class AdapterPart(RecipePart):
     """The small set of new weights that is trained: LoRA."""
 
-    r: int = Field(16, ge=1, le=512, json_schema_extra=_unit("rank"))
+    r: int = Field(16, ge=1, le=512)
     """Rank of the LoRA matrices: how much the adapter can learn.
 
     4 to 16 for a style or a classification, 32 to 128 for new knowledge. Too high costs memory and memorises.
     """
-    lora_alpha: int = Field(32, ge=1, le=4096, json_schema_extra=_unit("scale"))
+    lora_alpha: int = Field(32, ge=1, le=4096)
     """Strength of the adapter: it is added to the base model times lora_alpha / r.
 
     Twice r is a common choice. Raising it works much like raising the learning rate.
     """
-    lora_dropout: float = Field(0.0, ge=0.0, le=0.9, json_schema_extra=_unit("fraction"))
+    lora_dropout: float = Field(0.0, ge=0.0, le=0.9, json_schema_extra=_unit("of the inputs"))
     """Share of adapter inputs dropped at random in training, against memorising.
 
     0 is fastest: on a CPU the random mask took a quarter of each step (measured). Try 0.05 on small data.
@@ -197,7 +197,7 @@ class TrainingPart(RecipePart):
 
     0 to 0.1; against memorising, rarely needed for LoRA.
     """
-    max_grad_norm: float = Field(1.0, gt=0, le=1000, json_schema_extra=_unit("norm"))
+    max_grad_norm: float = Field(1.0, gt=0, le=1000)
     """Longest step allowed: gradients above are scaled down.
 
     1.0 is usual; it saves a run from one odd row.
@@ -212,7 +212,7 @@ class TrainingPart(RecipePart):
 
     bfloat16 where it is fast, float16 on older GPUs such as the T4, float32 elsewhere.
     """
-    seed: int = Field(42, ge=0, le=2**32 - 1, json_schema_extra=_unit("number"))
+    seed: int = Field(42, ge=0, le=2**32 - 1)
     """Start of all randomness: the same seed repeats the same run on the same machine."""
     eval_steps: int = Field(20, ge=1, le=100_000, json_schema_extra=_unit("steps"))
     """Steps between two measurements of the held-out loss.
@@ -222,7 +222,7 @@ class TrainingPart(RecipePart):
     save_steps: int = Field(50, ge=1, le=100_000, json_schema_extra=_unit("steps"))
     """Steps between two checkpoints on disk.
 
-    A crash loses at most this many steps. Each takes about three times the adapter's size.
+    Each holds the adapter and the optimizer, about three times the adapter's size.
     """
     save_total_limit: int = Field(2, ge=1, le=1000, json_schema_extra=_unit("checkpoints"))
     """How many checkpoints are kept, the newest ones."""

@@ -89,5 +89,5 @@ def _check_foreign_keys(connection: Connection, name: str) -> None:
     if broken is not None:
         raise HistoryError(
             f"The run history {name} could not be migrated: rows of {broken[0]} would lose their "
-            f"{broken[2]}. It is as it was; please report this."
+            f"{broken[2]}. It is as it was; its log line belongs into a bug report."
         )

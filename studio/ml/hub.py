@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx  # what huggingface_hub 2 speaks with, so these are the errors it raises
-from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
+from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -27,6 +27,7 @@ from huggingface_hub.errors import (
 
 from studio.errors import InvalidInput, NotFound, Refused, Unavailable
 
+CONNECT_SECONDS = 4.0
 SMALL_FILES = ["*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken", "README.md", "LICENSE*"]
 """What describes a model: configuration, tokenizer, template, licence."""
 WEIGHT_FILES = ["*.safetensors"]
@@ -85,8 +86,21 @@ def _answered(error: HfHubHTTPError, name: str) -> Unavailable:
     return Unavailable(f"The Hub answered {code} for {name}. Wait a minute and try again.")
 
 
+def is_reachable() -> bool:
+    """Whether the Hub answers at all: a short question, so that a closed network costs seconds, not minutes."""
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        httpx.head(constants.ENDPOINT, timeout=CONNECT_SECONDS)
+    except httpx.HTTPError:
+        return False
+    return True
+
+
 def search_models(text: str, limit: int = 20) -> list[HubModel]:
-    """Text-generation models with safetensors weights that match `text`, most downloaded first."""
+    """Text-generation models with safetensors weights that match `text`, most downloaded first. Raises Unavailable."""
+    if not is_reachable():
+        raise Unavailable("The Hub cannot be reached. Check the network, or choose a model that is on this machine.")
     with told_in_sentences(text or "the list of models"):
         found = HfApi().list_models(
             search=text,

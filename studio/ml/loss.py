@@ -2,8 +2,8 @@
 
 On such devices TRL 1.16 scores every position and then drops those that are not trained (`add_fused_lm_head`,
 "compact"). With answers of two tokens after questions of sixty that is most of the work of a small model's largest
-matrix. The loss, its normalisation and the metrics stay TRL's own; tests/ml/test_loss.py holds that loss and gradients
-agree with TRL's, benchmarks/train_speed.py measures what it brings.
+matrix. The loss, its normalisation and the metrics stay TRL's own; tests/ml/test_ml_loss.py holds that loss and
+gradients agree with TRL's, benchmarks/train_speed.py measures what it brings.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """About how much memory and how many parameters a training takes, told before anything is loaded.
 
 From the model's configuration alone (meta device, no weights). The sizes of weights, adapter and optimizer are exact;
-activations and the process itself are estimates, calibrated on SmolLM2-135M (benchmarks/README.md says how). Knows
+activations and the process itself are estimates, calibrated on SmolLM2-135M. Knows
 nothing of the machine; the caller compares with what is free.
 """
 

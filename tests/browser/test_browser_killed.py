@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import Playwright, expect
+from playwright.sync_api import Browser, Playwright, expect
 from studio_pages import Pages, start_chromium, start_pages
 from waiting import wait_until
 
@@ -29,6 +29,14 @@ def home(tmp_path: Path, toy_model: Path) -> Settings:
     made.make_folders()
     shutil.copytree(toy_model, made.starter_model)
     return made
+
+
+def test_the_pages_end_at_once_when_asked_to_though_a_browser_is_connected(browser: Browser, pages: Pages) -> None:
+    page = browser.new_page()
+    page.goto(pages.url)
+    expect(page.locator(".frame-head b")).to_be_visible(timeout=60 * SECOND)
+    pages.process.terminate()
+    assert pages.process.wait(timeout=8) == 0
 
 
 def test_killing_browser_and_pages_leaves_the_run_finishing(

@@ -225,7 +225,7 @@ def test_a_closed_network_is_told_as_such(fetch: Any, monkeypatch: pytest.Monkey
         port = taken.getsockname()[1]
     point_client_at(f"http://127.0.0.1:{port}", monkeypatch, tmp_path)
 
-    with pytest.raises(Unavailable, match=r"the Hub cannot be reached\. Check the network"):
+    with pytest.raises(Unavailable, match=r"he Hub cannot be reached\. Check the network"):
         fetch("tiny/toy")
 
 
