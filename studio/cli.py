@@ -275,7 +275,7 @@ def worker(context: typer.Context, folder: Path, export: str = "", to: str = "")
     """The door of a job; started by the supervisor."""
     from studio.worker import run_export, run_training
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    log_to_terminal()
     raise typer.Exit(run_export(folder, export, to, context.obj) if export else run_training(folder, context.obj))
 
 
@@ -284,8 +284,15 @@ def serve(context: typer.Context, port_file: Annotated[Path, typer.Option()]) ->
     """The door of the model server; started by the pages."""
     from studio.server import serve as listen
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    log_to_terminal()
     listen(context.obj, port_file)
+
+
+def log_to_terminal() -> None:
+    """Our processes' log, for whoever reads worker.log or server.log."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    # It tells everybody on every start that an optional package is missing, which we leave out on purpose.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ def build_app(opened: Studio, downloads: Downloads) -> gr.Blocks:
         draft = gr.BrowserState(
             START_DRAFT, storage_key="finetune-studio-draft", secret=browser_secret(opened.settings)
         )
-        watched, preview, header_seen = gr.State(None), gr.State(0), gr.State(None)
+        watched, preview, adopted, header_seen = gr.State(None), gr.State(0), gr.State(0), gr.State(None)
         timer = gr.Timer(TICK_SECONDS)
         header = piece(header_html("Idle", ""), elem_id="header")
         piece(notices_html(opened))
@@ -67,7 +67,7 @@ def build_app(opened: Studio, downloads: Downloads) -> gr.Blocks:
                 tab_items[name] = item
         piece(f'<div class="frame-foot">Finetune Studio {studio.__version__}</div>')
 
-        shared = Shared(opened, draft, watched, tabs, preview)
+        shared = Shared(opened, draft, watched, tabs, preview, adopted)
         steps = [tab_items[name] for name, _ in TABS[:3]]
         demo.load(_begin(opened), None, [watched, tabs, *steps], **AT_ONCE)
         gr.on(

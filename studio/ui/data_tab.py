@@ -101,7 +101,8 @@ def connect(tab: DataTab, shared: Shared, demo: Any) -> None:
     look = told(lambda draft, view, *values: look_at(shared, draft, view, *values))
     seen = [tab.rows, tab.read_as, tab.message, tab.answer]
     asked = [shared.draft, tab.view, *tab.choice]
-    demo.load(fill_from_draft, [shared.draft], [tab.source, tab.starter, tab.named], **AT_ONCE).then(
+    begun = [demo.load, shared.adopted.change]
+    gr.on(begun, fill_from_draft, [shared.draft], [tab.source, tab.starter, tab.named], **AT_ONCE).then(
         look, asked, seen, **PRIVATE, show_progress="hidden"
     )
     tab.upload.upload(told(lambda file: take_upload(shared, file)), [tab.upload], [tab.named], **PRIVATE).then(

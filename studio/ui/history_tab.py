@@ -109,8 +109,8 @@ def connect(tab: HistoryTab, shared: Shared, demo: Any, opened: Any) -> None:
     )
     tab.clone.click(
         told(lambda run_id, count: clone(shared, run_id, count)),
-        [tab.opened_run, shared.preview],
-        [shared.draft, shared.tabs, shared.preview],
+        [tab.opened_run, shared.adopted],
+        [shared.draft, shared.tabs, shared.adopted],
         **PRIVATE,
     )
     tab.watch.click(

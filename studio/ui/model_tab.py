@@ -109,8 +109,12 @@ def build() -> ModelTab:
 def connect(tab: ModelTab, shared: Shared, demo: Any) -> None:
     """Wire the events."""
     look = told(lambda *values: look_at(shared, *values))
-    demo.load(
-        fill_from_draft, [shared.draft], [tab.source, tab.folder, tab.hub_id, tab.revision, tab.template], **AT_ONCE
+    gr.on(
+        [demo.load, shared.adopted.change],
+        fill_from_draft,
+        [shared.draft],
+        [tab.source, tab.folder, tab.hub_id, tab.revision, tab.template],
+        **AT_ONCE,
     ).then(look, tab.choice, [tab.card, tab.message], **PRIVATE, show_progress="hidden")
     tab.source.change(
         show_source, [tab.source], [tab.starter, tab.folder, tab.search, tab.found, tab.hub_id], **AT_ONCE

@@ -27,6 +27,8 @@ class Shared:
     """gr.Tabs, to move on to the next step."""
     preview: Any
     """gr.State: a counter that moves when model or dataset changed, so that other tabs look again."""
+    adopted: Any
+    """gr.State: a counter that moves when the draft was replaced whole, so that every form shows the new one."""
 
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}

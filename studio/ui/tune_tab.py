@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from studio.errors import InvalidInput, NotFound, StudioError
-from studio.recipe import Recipe
+from studio.recipe import PRESETS, Recipe
 from studio.runs import RunStatus
 from studio.services.supervisor import checkpoints_of
 from studio.ui import forms, plan_view, run_view
@@ -111,7 +111,8 @@ def connect(tab: TuneTab, shared: Shared, demo: Any, timer: Any) -> None:
     inputs = [shared.draft, tab.preset, tab.marks, *tab.fields.values()]
     plan_outputs = [tab.plan, tab.what, tab.preset, tab.marks, tab.reset, shared.draft, *tab.fields.values()]
     plan = told(lambda *values: plan_page(shared, *values))
-    demo.load(fill_from_draft, [shared.draft], list(tab.fields.values()), **AT_ONCE).then(
+    begun = [demo.load, shared.adopted.change]
+    gr.on(begun, fill_from_draft, [shared.draft], [tab.preset, *tab.fields.values()], **AT_ONCE).then(
         plan, inputs, plan_outputs, **PRIVATE, show_progress="hidden"
     )
     edits = [component.input for component in tab.fields.values()]
@@ -144,13 +145,15 @@ def connect(tab: TuneTab, shared: Shared, demo: Any, timer: Any) -> None:
 
 
 def fill_from_draft(draft: dict[str, Any]) -> list[Any]:
-    """The form as the browser remembers it; what no longer fits a field keeps its default."""
+    """The preset and the fields as the browser remembers them; what no longer fits a field keeps its default."""
     values = []
     for name in FIELDS:
         part, _, field = name.partition(".")
         value = draft.get(part, {}).get(field, forms.value_of(Recipe(), name))
         values.append(forms.as_text(value) if name == "adapter.target_modules" else value)
-    return values
+    named = dict(zip(FIELDS, values, strict=True))
+    nearest = min(PRESETS, key=lambda preset: len(forms.changed_fields(named, preset)))
+    return [nearest, *values]
 
 
 def apply_preset(preset: str) -> list[Any]:

@@ -74,7 +74,7 @@ def test_from_the_first_page_to_a_model_in_a_zip(browser: Browser, pages: Pages,
 
     # Base and trained model answer the same question side by side
     page.locator("#chat-with-run").click()
-    question = "Is the sentiment of this sentence positive or negative?\n\nI would book this room again tomorrow."
+    question = "Is the sentiment of this sentence positive or negative?\n\nThe staff were kind, the room was spotless."
     page.locator("#question textarea").fill(question)
     page.locator("#ask").click()
     expect(page.get_by_text(re.compile("first word after"))).to_have_count(2, timeout=120 * SECOND)
@@ -99,6 +99,11 @@ def test_from_the_first_page_to_a_model_in_a_zip(browser: Browser, pages: Pages,
     expect(page.get_by_text("learning_rate: 0.001").first).to_be_visible()
     assert f"run={run_id}" in page.url
     take(page, "history")
+    # Its recipe goes back into the form, whatever stands there by now
+    open_tab(page, "3 Fine-tune")
+    page.get_by_text("Thorough").click()
+    expect(page.locator("#field-training-max-steps input")).to_have_value("300", timeout=30 * SECOND)
+    open_tab(page, "History")
     page.locator("#clone").click()
     expect(page.locator("#field-training-max-steps input")).to_have_value("30", timeout=30 * SECOND)
     assert problems == []

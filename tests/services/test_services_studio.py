@@ -194,6 +194,16 @@ def test_undoing_a_delete_brings_nothing_in_from_outside(open_studio: OpenStudio
     assert (settings.home / "secret.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("part", ["", "*", "?ack", "bac", "back.2"])
+def test_undoing_a_delete_takes_the_whole_id(open_studio: OpenStudio, settings: Settings, part: str) -> None:
+    put_run(settings, "back")
+    studio = open_studio()
+    studio.delete_run("back")
+    with pytest.raises(NotFound, match="not in the trash"):
+        studio.undo_delete(part)
+    assert list(settings.runs.iterdir()) == []
+
+
 def test_undoing_twice_changes_nothing(open_studio: OpenStudio, settings: Settings) -> None:
     folder = put_run(settings, "back")
     studio = open_studio()

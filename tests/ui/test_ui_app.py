@@ -41,7 +41,7 @@ def studio(home: Settings) -> Iterator[Studio]:
 
 @pytest.fixture
 def shared(studio: Studio) -> Shared:
-    return Shared(studio=studio, draft=None, watched=None, tabs=None, preview=None)
+    return Shared(studio=studio, draft=None, watched=None, tabs=None, preview=None, adopted=None)
 
 
 @pytest.fixture(scope="module")
