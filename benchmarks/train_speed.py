@@ -31,6 +31,7 @@ from results import machine_sentence, write_section
 PEER = """
 import json, sys, time
 from pathlib import Path
+import torch
 from datasets import Dataset, load_dataset
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
@@ -44,6 +45,7 @@ class Clock(TrainerCallback):
     def on_step_end(self, *args, **kwargs): Clock.seconds += time.monotonic() - Clock.began
 
 settings = dict(output_dir=out, max_steps=int(steps), logging_steps=1, save_strategy="no", disable_tqdm=True)
+settings["use_cpu"] = not torch.cuda.is_available()  # TRL's default bf16=True refuses to start on a CPU without it
 tokenizer = AutoTokenizer.from_pretrained(model_folder)
 if same_loss == "yes":
     from studio.messages import Example

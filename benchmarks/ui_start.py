@@ -3,8 +3,9 @@
     python benchmarks/ui_start.py --peer-python /path/to/environment/bin/python [--rounds 3]
 
 The peer's environment is one in which LLaMA-Factory is installed: `python -m venv board && board/bin/pip install
-llamafactory`. Ready means that the page's configuration is answered; memory is the resident memory of the UI process
-and, for the studio, also of its model server, which starts after the pages are ready. Writes benchmarks/RESULTS.md.
+llamafactory`. (It imports torchaudio, which has no CPU build for every torch; an empty module of that name serves: the
+pages never use it.) Ready means that the page's configuration is answered; memory is the resident memory of the process
+that serves the pages. Writes benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -39,7 +40,11 @@ def measure(command: list[str], environment: dict[str, str], port: int) -> tuple
     """(seconds until the page's configuration is answered, resident MB of that process then)."""
     began = time.monotonic()
     process = subprocess.Popen(
-        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        env={**os.environ, **environment},
+        cwd=tempfile.gettempdir(),  # the board writes its cache to where it is started
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         while time.monotonic() - began < DEADLINE_SECONDS:
@@ -54,10 +59,11 @@ def measure(command: list[str], environment: dict[str, str], port: int) -> tuple
                 time.sleep(0.02)
         raise SystemExit(f"{command[0]} was not ready within {DEADLINE_SECONDS:.0f} s.")
     finally:
-        for child in psutil.Process(process.pid).children(recursive=True):
-            child.terminate()
-        process.terminate()
-        process.wait(timeout=20)
+        if process.poll() is None:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.terminate()
+            process.terminate()
+            process.wait(timeout=20)
 
 
 def resident_mb(pid: int) -> float:

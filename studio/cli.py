@@ -8,8 +8,7 @@
     studio starter              fetch the starter model
     studio reindex              rebuild the database from the run folders
 
-`worker` and `serve` are the doors of the studio's own processes. Imports what a command needs only inside it, so that
-no command pays for another's libraries.
+`worker` and `serve` are the doors of the studio's own processes. Each command imports what it needs by itself.
 """
 
 from __future__ import annotations
@@ -118,12 +117,9 @@ def follow(studio: Any, run_id: str) -> int:
     folder = studio.folder(run_id)
     print(f"{folder.identity()['name']}  ({folder.path})", flush=True)
     offset = 0
-    step_values: dict[str, float] = {}
     while True:
         run = folder.read_run()
         metrics, offset = folder.metrics(offset)
-        for metric in metrics:
-            step_values[metric.name] = metric.value
         for metric in metrics:
             if metric.name == "eval_loss" or (metric.name == "loss" and metric.step % 10 == 0):
                 print(

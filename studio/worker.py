@@ -95,6 +95,6 @@ def explain(error: BaseException) -> str:
             "gradient_accumulation_steps; turn on gradient_checkpointing; shorten max_length; use nf4."
         )
     if getattr(error, "errno", None) == errno.ENOSPC or any(words in text for words in _NO_SPACE):
-        return "The disk is full. Make room (old runs and exports can be deleted on the History page) and start again."
+        return "The disk is full. Delete old runs on the History page, empty the trash there, and start again."
     first_line = text.splitlines()[0][:300]
     return f"The worker failed: {first_line}. The whole story is in the run's log."

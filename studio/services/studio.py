@@ -21,7 +21,7 @@ from studio.history import History, is_damaged, set_aside
 from studio.recipe import Recipe, recipe_from_dict
 from studio.run_folder import RunFolder, now
 from studio.runs import Export, Metric, Run, RunStatus
-from studio.services import names, supervisor, workers
+from studio.services import names, supervisor, trash, workers
 from studio.services.model_server import ModelServer
 from studio.services.paths import check_recipe_paths
 from studio.services.supervisor import Supervisor, take
@@ -96,7 +96,7 @@ class Studio:
         if free < LEAST_FREE_BYTES:
             raise Refused(
                 f"The disk has {free / 1e9:.1f} GB free, a run needs about {LEAST_FREE_BYTES / 1e9:.1f} GB. "
-                "Delete old runs or exports on the History page."
+                "Delete old runs on the History page and empty the trash there."
             )
         taken = {run.name for run in self.history.runs(limit=1000)}
         name = names.one_line(name) or names.new_name(taken)
@@ -118,18 +118,21 @@ class Studio:
         status = folder.status()
         if status.is_live:
             raise Refused(f"This run is {status}. Stop it first, then delete it.")
-        supervisor.move_to_trash(folder, self.settings)
+        trash.put(folder, self.settings)
         self.sync()
 
     def undo_delete(self, run_id: str) -> None:
         """Bring a run back from the trash. Raises NotFound when it is not there any more."""
-        found = sorted(path for path in self.settings.trash.iterdir() if path.name.rpartition(".")[0] == run_id)
-        if not found:
-            raise NotFound("This run is not in the trash any more.")
-        if (self.settings.runs / run_id).exists():
-            raise Refused("This run is back already: it is in the list of runs.")
-        shutil.move(found[-1], self.settings.runs / run_id)
+        trash.take_back(run_id, self.settings)
         self.sync()
+
+    def trash_bytes(self) -> int:
+        """Disk that deleted runs still take."""
+        return trash.size_bytes(self.settings)
+
+    def empty_trash(self) -> int:
+        """Remove deleted runs for good; returns the bytes freed."""
+        return trash.empty(self.settings)
 
     def rename_run(self, run_id: str, name: str) -> None:
         """Give a run another name."""

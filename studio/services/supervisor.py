@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import threading
 import time
 from dataclasses import replace
@@ -274,13 +273,6 @@ def take(lock: FileLock) -> bool:
         with contextlib.suppress(Timeout):
             lock.acquire(timeout=0)
     return bool(lock.is_locked)
-
-
-def move_to_trash(folder: RunFolder, settings: Settings) -> Path:
-    """Take a run's folder out of the runs; the history forgets it at the next tick."""
-    target = settings.trash / f"{folder.id}.{now().strftime('%Y%m%d-%H%M%S')}"
-    shutil.move(folder.path, target)
-    return target
 
 
 def _run_folders(runs: Path) -> list[Path]:

@@ -48,6 +48,7 @@ class HistoryTab:
     confirm: Any
     keep: Any
     undo: Any
+    empty: Any
     message: Any
     opened_run: Any
     deleted: Any
@@ -65,6 +66,7 @@ def build() -> HistoryTab:
             message = piece("")
             undo = gr.Button("Bring it back", size="sm", visible=False)
             table = piece(NO_RUNS, js_on_load=SELECT_JS, elem_id="run-table")
+            empty = gr.Button("Empty the trash", size="sm", visible=False, elem_id="empty-trash")
         with gr.Column(elem_classes="right"), gr.Column(elem_classes="card"):
             page = piece(NOTHING_OPEN, elem_id="run-page")
             with gr.Row(elem_classes="actions", visible=False) as actions:
@@ -90,6 +92,7 @@ def build() -> HistoryTab:
         confirm,
         keep,
         undo,
+        empty,
         message,
         opened_run,
         deleted,
@@ -98,14 +101,18 @@ def build() -> HistoryTab:
 
 def connect(tab: HistoryTab, shared: Shared, demo: Any, opened: Any) -> None:
     """Wire the events; `opened` is the tab's select event."""
-    listing = lambda text, run_id: table_html(shared, text, run_id)  # noqa: E731 - one line, used twice
+
+    def listing(text: str, run_id: str | None) -> list[Any]:
+        return [table_html(shared, text, run_id), trash_button(shared)]
+
+    listed = [tab.table, tab.empty]
     shown = [tab.opened_run, tab.page, tab.chart, tab.more, tab.actions, tab.confirm_row]
     demo.load(open_from_address, None, [tab.opened_run], **AT_ONCE).then(
         told(lambda run_id: open_run(shared, run_id)), [tab.opened_run], shown, **AT_ONCE
-    ).then(listing, [tab.search, tab.opened_run], [tab.table], **AT_ONCE)
-    gr.on([opened, tab.search.change], told(listing), [tab.search, tab.opened_run], [tab.table], **AT_ONCE)
+    ).then(listing, [tab.search, tab.opened_run], listed, **AT_ONCE)
+    gr.on([opened, tab.search.change], told(listing), [tab.search, tab.opened_run], listed, **AT_ONCE)
     tab.table.select(_selected(shared), None, shown, **AT_ONCE).then(
-        listing, [tab.search, tab.opened_run], [tab.table], **AT_ONCE
+        listing, [tab.search, tab.opened_run], listed, **AT_ONCE
     )
     tab.clone.click(
         told(lambda run_id, count: clone(shared, run_id, count)),
@@ -120,10 +127,25 @@ def connect(tab: HistoryTab, shared: Shared, demo: Any, opened: Any) -> None:
     tab.keep.click(lambda: gr.update(visible=False), None, [tab.confirm_row], **AT_ONCE)
     tab.confirm.click(
         lambda run_id: delete(shared, run_id), [tab.opened_run], [tab.message, tab.undo, tab.deleted, *shown], **PRIVATE
-    ).then(listing, [tab.search, tab.opened_run], [tab.table], **AT_ONCE)
+    ).then(listing, [tab.search, tab.opened_run], listed, **AT_ONCE)
     tab.undo.click(lambda run_id: undo(shared, run_id), [tab.deleted], [tab.message, tab.undo, *shown], **PRIVATE).then(
-        listing, [tab.search, tab.opened_run], [tab.table], **AT_ONCE
+        listing, [tab.search, tab.opened_run], listed, **AT_ONCE
     )
+
+    tab.empty.click(told(lambda: empty_trash(shared)), None, [tab.message, tab.undo, tab.empty], **PRIVATE)
+
+
+def trash_button(shared: Shared) -> Any:
+    """The button that empties the trash, with what that frees; hidden while there is nothing in it."""
+    taken = shared.studio.trash_bytes()
+    return gr.update(visible=taken > 0, value=f"Empty the trash ({words.size(taken)})")
+
+
+def empty_trash(shared: Shared) -> list[Any]:
+    """Remove deleted runs for good."""
+    freed = shared.studio.empty_trash()
+    note = say("note", "Emptied", f"The trash gave back {words.size(freed)}.")
+    return [note, gr.update(visible=False), trash_button(shared)]
 
 
 def _selected(shared: Shared) -> Any:

@@ -6,9 +6,9 @@ from html import escape
 from typing import Any
 
 from studio import words
-from studio.history import History
 from studio.recipe import PRESETS, STARTER_MODEL, Recipe
 from studio.services import forecast
+from studio.services.studio import Studio
 from studio.ui import charts
 from studio.ui.model_tab import PARTS
 from studio.ui.run_view import say
@@ -24,11 +24,11 @@ def preset_choices(seconds: dict[str, float | None]) -> list[tuple[str, str]]:
     return cards
 
 
-def preset_seconds(history: History, recipe: Recipe, answer: dict[str, Any]) -> dict[str, float | None]:
+def preset_seconds(studio: Studio, recipe: Recipe, answer: dict[str, Any]) -> dict[str, float | None]:
     """About how long each preset takes with this model and data."""
     cores = answer["cores"]
     return {
-        name: forecast.seconds_for(recipe.changed(**changes), answer, history, cores)
+        name: forecast.seconds_for(recipe.changed(**changes), answer, studio.history, cores)
         for name, (_, changes) in PRESETS.items()
     }
 
@@ -48,9 +48,9 @@ def plan_title() -> str:
     return '<h2 class="t">Before you start</h2>'
 
 
-def plan_html(history: History, recipe: Recipe, answer: dict[str, Any]) -> str:
+def plan_html(studio: Studio, recipe: Recipe, answer: dict[str, Any]) -> str:
     """What the recipe will take, in one paragraph, one bar and the sentences worth reading before the start."""
-    seconds = forecast.seconds_for(recipe, answer, history, answer["cores"])
+    seconds = forecast.seconds_for(recipe, answer, studio.history, answer["cores"])
     steps = forecast.steps_of(recipe, answer["train_rows"])
     rows = recipe.training.per_device_train_batch_size * recipe.training.gradient_accumulation_steps
     trained, total = answer["trainable_parameters"], answer["total_parameters"]

@@ -183,8 +183,8 @@ def plan_page(shared: Shared, draft: dict[str, Any], preset: str, marks: Marks, 
         after = Marks(changed, field if field in FIELDS else "", str(error))
         html = plan_view.plan_title() + say("bad", "Cannot start", str(error))
         return [html, what, gr.skip(), after, reset, kept, *forms.mark(marks, after)]
-    cards = gr.update(choices=plan_view.preset_choices(plan_view.preset_seconds(shared.studio.history, recipe, answer)))
-    html = plan_view.plan_html(shared.studio.history, recipe, answer)
+    cards = gr.update(choices=plan_view.preset_choices(plan_view.preset_seconds(shared.studio, recipe, answer)))
+    html = plan_view.plan_html(shared.studio, recipe, answer)
     return [html, what, cards, after, reset, kept, *forms.mark(marks, after)]
 
 
