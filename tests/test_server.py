@@ -374,8 +374,7 @@ def test_it_is_started_again_after_it_was_killed(server: ModelServer) -> None:
     threading.Timer(1.0, os.kill, (pid, signal.SIGKILL)).start()
     with pytest.raises(Unavailable, match="broke off"):
         list(pieces)
-    wait_until(lambda: is_gone(pid), 10)
-    assert server.ready is False
+    wait_until(lambda: not server.ready, 10, "the notice of the server's end")
     assert answer(server, f"run:{RUN}", max_tokens=5) is not None
     assert pid_of(server) != pid
     assert server.ready is True

@@ -36,5 +36,8 @@ def empty(settings: Settings) -> int:
     """Remove everything in the trash for good; returns the bytes that it took."""
     freed = size_bytes(settings)
     for path in settings.trash.iterdir():
-        shutil.rmtree(path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()  # no run, but in the way all the same
     return freed

@@ -104,8 +104,10 @@ def made_html(shared: Shared, downloads: Downloads, run: Run, made: Export) -> s
         name = escape(path.name)
         link = f'<p><a href="{downloads.link(path)}" download>Download {name}</a> ({words.size(made.size_bytes)})</p>'
     base = run.recipe["model"]["base_model"]
-    name = "HuggingFaceTB/SmolLM2-135M-Instruct" if base == STARTER_MODEL else base
+    name = str(shared.studio.settings.starter_model) if base == STARTER_MODEL else base
     code = usage(made.kind, str(path), name, made.report.get("dtype", "auto"))
+    if base == STARTER_MODEL and made.kind == "adapter":
+        code = STARTER_NOTE + code
     return (
         say("good", "Exported", f"{words.size(made.size_bytes)} at {path}")
         + link
@@ -128,6 +130,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained("{folder}")
 model = AutoModelForCausalLM.from_pretrained("{base}", dtype="{dtype}")
 model = PeftModel.from_pretrained(model, "{folder}")
+"""
+STARTER_NOTE = """# The base model is the studio's copy of HuggingFaceTB/SmolLM2-135M-Instruct. Take that from the Hub elsewhere;
+# where this copy was converted from a smaller file, the Hub's weights differ a little, and answers may too.
 """
 LOAD_MERGED = """from transformers import AutoModelForCausalLM, AutoTokenizer
 

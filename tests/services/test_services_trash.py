@@ -52,3 +52,13 @@ def test_a_run_that_is_back_is_not_overwritten(home: Settings) -> None:
     make_run(home, "r1")
     with pytest.raises(Refused, match="back already"):
         trash.take_back("r1", home)
+
+
+def test_what_is_no_run_is_emptied_too_and_a_link_is_not_followed(home: Settings, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("mine")
+    (home.trash / ".DS_Store").write_text("")
+    (home.trash / "link").symlink_to(tmp_path / "precious")
+    trash.empty(home)
+    assert list(home.trash.iterdir()) == []
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "mine"
