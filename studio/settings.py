@@ -1,6 +1,6 @@
 """Where the studio keeps its things and how it may be reached: read once at start, then handed on.
 
-Knows no library and no other part of the studio. The environment is read here and nowhere else:
+Knows no library. The environment is read here and nowhere else:
 `STUDIO_HOME` (folder, default `~/.finetune-studio`) and `STUDIO_DATABASE_URL` (default: SQLite in that folder).
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from studio.errors import Refused
 
 DEFAULT_PORT = 7860
 
@@ -73,10 +75,15 @@ class Settings:
         return self.home / "tmp"
 
     def make_folders(self) -> None:
-        """Create the home and its folders, private to this user."""
-        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (self.models, self.uploads, self.runs, self.trash, self.logs, self.temporary):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        """Create the home and its folders, private to this user. Raises Refused where nothing can be written."""
+        try:
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.models, self.uploads, self.runs, self.trash, self.logs, self.temporary):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise Refused(
+                f"The studio's home {self.home} cannot be written: {error.strerror}. Choose another folder with --home."
+            ) from error
 
 
 def read_settings(home: Path | None = None, **ways_in: object) -> Settings:

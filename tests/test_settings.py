@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from studio.errors import Refused
 from studio.settings import read_settings
 from studio.starter_sets import SETS
 
@@ -43,3 +44,9 @@ def test_the_folders_are_private_to_this_user(tmp_path: Path) -> None:
 def test_every_starter_set_that_is_offered_is_there() -> None:
     for offered in SETS:
         assert (offered.folder / "train.jsonl").is_file()
+
+
+def test_a_home_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
+    with pytest.raises(Refused, match=r"cannot be written: Not a directory\. Choose another folder with --home"):
+        read_settings(tmp_path / "file" / "home").make_folders()

@@ -131,7 +131,7 @@ tokenizer = AutoTokenizer.from_pretrained("{folder}")
 model = AutoModelForCausalLM.from_pretrained("{base}", dtype="{dtype}")
 model = PeftModel.from_pretrained(model, "{folder}")
 """
-STARTER_NOTE = """# The base model is the studio's copy of HuggingFaceTB/SmolLM2-135M-Instruct. Take that from the Hub elsewhere;
+STARTER_NOTE = """# The base is the studio's copy of HuggingFaceTB/SmolLM2-135M-Instruct. Elsewhere take that name;
 # where this copy was converted from a smaller file, the Hub's weights differ a little, and answers may too.
 """
 LOAD_MERGED = """from transformers import AutoModelForCausalLM, AutoTokenizer
