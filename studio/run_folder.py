@@ -16,6 +16,7 @@ disk) is passed over, and the next writer starts a line of its own. Knows files 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -131,7 +132,8 @@ class RunFolder:
             end = os.lseek(handle, 0, os.SEEK_END)
             if end and os.pread(handle, 1, end - 1) != b"\n":
                 line = b"\n" + line  # the last writer was cut off: its half line must not swallow this one
-            os.write(handle, line)
+            if os.write(handle, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)  # a full disk takes the beginning only
         finally:
             os.close(handle)
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
 
+from studio.errors import InvalidInput
 from studio.messages import Message
 from studio.ml.tokens import render
 
@@ -81,6 +82,16 @@ def answer_all(
     return answers
 
 
+def check_length(model: Any, tokens: int) -> None:
+    """Raise InvalidInput where no room is left for an answer: beyond its context a model talks rubbish."""
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if limit is not None and tokens >= limit:
+        raise InvalidInput(
+            f"The conversation has {tokens:,} tokens and this model reads at most {limit:,}. Clear the chat, "
+            "or ask with a shorter text."
+        )
+
+
 class _StopWhenAsked(StoppingCriteria):
     def __init__(self, asked: threading.Event) -> None:
         self.asked = asked
@@ -94,9 +105,10 @@ def stream(
 ) -> Iterator[str]:
     """Pieces of the answer as they come. Setting `stop`, or closing the iterator, ends it at the next token.
 
-    Errors of the model are raised here, in the caller's thread.
+    Errors of the model are raised here, in the caller's thread; InvalidInput for a conversation that is too long.
     """
     ids = torch.tensor([encode(tokenizer, messages)], device=model.device)
+    check_length(model, ids.shape[1])
     streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     failures: list[BaseException] = []
 

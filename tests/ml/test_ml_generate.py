@@ -118,3 +118,9 @@ def test_a_model_without_a_template_is_refused_before_anything_is_computed(talke
 def test_temperature_zero_is_greedy() -> None:
     assert Sampling(temperature=0.0).arguments() == {"max_new_tokens": 200, "do_sample": False}
     assert Sampling(temperature=0.7).arguments()["do_sample"] is True
+
+
+def test_a_conversation_longer_than_the_model_can_read_is_refused(talker: Any, tokenizer: Any) -> None:
+    limit = talker.config.max_position_embeddings
+    with pytest.raises(InvalidInput, match=f"this model reads at most {limit:,}. Clear the chat".replace(".", r"\.")):
+        streamed(talker, tokenizer, "x" * (limit + 1), max_new_tokens=4)
