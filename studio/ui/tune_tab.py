@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from studio.ui import forms, plan_view, run_view
 from studio.ui.forms import FIELDS, FOLDED, Marks
 from studio.ui.guard import told
 from studio.ui.run_view import say
-from studio.ui.shared import AT_ONCE, PRIVATE, Shared, piece
+from studio.ui.shared import AT_ONCE, PRIVATE, QUIET, Shared, piece
 
 PLAN_WAITING = '<div class="empty">Working out what this will take.</div>'
 NO_RUN = '<div class="empty">Start training, and the loss draws itself here. Closing this page does not stop it.</div>'
@@ -41,6 +42,8 @@ class TuneTab:
     stop: Any
     chat: Any
     seen: Any
+    asked: Any
+    """gr.State: moves when the plan has to be made again."""
 
     @property
     def run_pieces(self) -> list[Any]:
@@ -50,7 +53,7 @@ class TuneTab:
 
 def build() -> TuneTab:
     """Lay the tab out."""
-    marks, seen = gr.State(Marks()), gr.State(None)
+    marks, seen, asked = gr.State(Marks()), gr.State(None), gr.State(0)
     fields: dict[str, Any] = {}
     with gr.Row(elem_classes="cols"):
         with gr.Column(elem_classes="left"), gr.Column(elem_classes="card"):
@@ -103,6 +106,7 @@ def build() -> TuneTab:
         stop,
         chat,
         seen,
+        asked,
     )
 
 
@@ -111,22 +115,14 @@ def connect(tab: TuneTab, shared: Shared, demo: Any, timer: Any) -> None:
     inputs = [shared.draft, tab.preset, tab.marks, *tab.fields.values()]
     plan_outputs = [tab.plan, tab.what, tab.preset, tab.marks, tab.reset, shared.draft, *tab.fields.values()]
     plan = told(lambda *values: plan_page(shared, *values))
+    ask: dict[str, Any] = {"fn": lambda: time.monotonic_ns(), "inputs": None, "outputs": [tab.asked], **QUIET}
+    # One listener makes all plans, the last one wins: two at once could answer in the wrong order.
+    tab.asked.change(plan, inputs, plan_outputs, trigger_mode="always_last", **PRIVATE, show_progress="hidden")
     begun = [demo.load, shared.adopted.change]
-    gr.on(begun, fill_from_draft, [shared.draft], [tab.preset, *tab.fields.values()], **AT_ONCE).then(
-        plan, inputs, plan_outputs, **PRIVATE, show_progress="hidden"
-    )
-    edits = [component.input for component in tab.fields.values()]
-    gr.on(
-        [*edits, shared.preview.change],
-        plan,
-        inputs,
-        plan_outputs,
-        trigger_mode="always_last",
-        **PRIVATE,
-        show_progress="hidden",
-    )
+    gr.on(begun, fill_from_draft, [shared.draft], [tab.preset, *tab.fields.values()], **AT_ONCE).then(**ask)
+    gr.on([*(component.input for component in tab.fields.values()), shared.preview.change], **ask)
     gr.on([tab.preset.input, tab.reset.click], apply_preset, [tab.preset], list(tab.fields.values()), **AT_ONCE).then(
-        plan, inputs, plan_outputs, **PRIVATE, show_progress="hidden"
+        **ask
     )
     tab.start.click(told(lambda *values: start(shared, *values)), inputs, [shared.watched, tab.plan], **PRIVATE).then(
         lambda watched, seen, log: refresh(shared, watched, seen, log),

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 from studio_pages import Pages, start_chromium, start_pages
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop would stand in the way of later tests
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as started:
         yield started
