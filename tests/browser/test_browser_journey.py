@@ -49,7 +49,7 @@ def test_from_the_first_page_to_a_model_in_a_zip(browser: Browser, pages: Pages,
 
     # Quick look: thirty steps, enough to see the model change its mind
     expect(page.get_by_text("LoRA with r = 16 on 7 kinds of layers")).to_be_visible(timeout=60 * SECOND)
-    page.get_by_text("Quick look").click()
+    page.locator(".presets label", has_text="Quick look").click()
     expect(page.get_by_text("30 steps see every row")).to_be_visible(timeout=60 * SECOND)
     before = {path.name for path in home.runs.iterdir()}
     page.locator("#start-training").click()
@@ -101,7 +101,7 @@ def test_from_the_first_page_to_a_model_in_a_zip(browser: Browser, pages: Pages,
     take(page, "history")
     # Its recipe goes back into the form, whatever stands there by now
     open_tab(page, "3 Fine-tune")
-    page.get_by_text("Thorough").click()
+    page.locator(".presets label", has_text="Thorough").click()
     expect(page.locator("#field-training-max-steps input")).to_have_value("300", timeout=30 * SECOND)
     open_tab(page, "History")
     page.locator("#clone").click()
