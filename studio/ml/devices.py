@@ -101,9 +101,9 @@ def choose_precision(device: Device, asked: str = "auto") -> Precision:
 def choose_answering_precision(device: Device, parameters: int) -> Precision:
     """Number formats for answering with a model of `parameters`, in the chat and in a merged export alike.
 
-    On a CPU float32 where it takes at most half of the free memory: one token at a time it is three times as fast there
-    as bfloat16 (measured: 20 and 7 tokens/s), and a merged model then answers as base and adapter do, token for token;
-    rounding the merged weights to bfloat16 changes an answer here and there. Elsewhere as in training.
+    On a CPU float32 where it takes at most half of the free memory: one token at a time it was two to three times as
+    fast there as bfloat16 (observed: docs/design.md), and a merged model then answers as base and adapter do, token
+    for token; rounding the merged weights to bfloat16 changes an answer here and there. Elsewhere as in training.
     """
     if device.kind == "cpu" and parameters * 4 <= device.memory_free_bytes / 2:
         return Precision("float32", "no")

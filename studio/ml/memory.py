@@ -25,7 +25,8 @@ NF4_BYTES = 0.5 + 4 / 64
 NF4_DOUBLE_QUANT_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 """With the scales quantized to 8 bit in groups of 256 (QLoRA paper, section 3)."""
 PROCESS_BYTES = {"cpu": 950_000_000, "cuda": 600_000_000, "mps": 950_000_000}
-"""Libraries and the held-out questions on a CPU (measured: SmolLM2-135M, batch 8: 2.2 GB in all); a GPU context."""
+"""Libraries and the held-out questions on a CPU, chosen so that the sum comes near the 2.2 GB that SmolLM2-135M with
+batch 8 was seen to take; on a GPU its context, assumed."""
 ACTIVATION_BYTES = 34
 """Bytes kept for each of `hidden_size`, a token and layer, in 16 bits (Korthikanti et al. 2022, without scores)."""
 

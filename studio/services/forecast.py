@@ -12,8 +12,9 @@ from studio.recipe import Recipe
 from studio.runs import RunStatus
 
 CPU_PARAMETER_TOKENS_PER_SECOND = 27e9
-"""First guess for a CPU core: parameters x tokens trained in a second (measured: SmolLM2-135M at 400 tokens/s on two
-cores, LoRA on all linear layers, bfloat16). Quantized weights take about twice as long there."""
+"""First guess for a CPU core: parameters x tokens trained in a second (SmolLM2-135M at about 400 tokens/s on two cores,
+LoRA on all linear layers, bfloat16; benchmarks/RESULTS.md). That quantized weights take twice and checkpointing 1.3
+times as long is assumed, until a run has measured it."""
 EXTRA_SECONDS = 25.0
 """Loading the libraries and the model, and the questions before and after."""
 

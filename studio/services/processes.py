@@ -21,10 +21,10 @@ COMPUTE_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "1000000000000",
     "GOMP_SPINCOUNT": "10000",
 }
-"""For processes that compute. glibc keeps freed memory: a training step frees and takes the same gigabyte again, and
-giving it back to the kernel each time took 40 % of a step on a CPU (measured: 2.6 s -> 1.4 s a step). OpenMP's threads
-wait asleep after a moment: spinning, they take the core from the thread that they wait for when anything else runs
-(measured beside a busy process: 8.8 s -> 1.1 s a step, for 10 % on an idle machine). Elsewhere they mean nothing."""
+"""For processes that compute. glibc keeps freed memory: a training step frees and takes the same large blocks again,
+and giving them back to the kernel each time costs system time. OpenMP's threads wait asleep after a moment: spinning,
+they take the core from the thread that they wait for when anything else runs. What was observed of both is in
+docs/design.md. Elsewhere the names mean nothing."""
 
 _started: list[subprocess.Popen[bytes]] = []
 """Processes that we started and whose end we have not seen yet."""
