@@ -11,7 +11,7 @@
     const points = JSON.parse(chart.dataset.points);
     const svg = chart.querySelector("svg"), tip = chart.querySelector(".tip"), hair = chart.querySelector(".hair");
     if (!points.length || !svg) return;
-    const box = svg.getBoundingClientRect(), scale = 720 / box.width;
+    const box = svg.getBoundingClientRect(), scale = svg.viewBox.baseVal.width / box.width;
     const x = (event.clientX - box.left) * scale;
     const near = points.reduce((best, point) => (Math.abs(point[0] - x) < Math.abs(best[0] - x) ? point : best));
     tip.textContent = near[1];
@@ -61,5 +61,19 @@
       address.searchParams.set("run", row.dataset.run);
       history.replaceState(null, "", address);
     }
+  });
+})();
+
+// Buttons inside our own HTML (row numbers, fixes) say what they mean to a text box that nobody sees.
+(() => {
+  let presses = 0;
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("[data-press]");
+    const box = document.querySelector("#data-pressed textarea, #data-pressed input");
+    if (!button || !box) return;
+    presses += 1; // a number behind it, so that the same button can be pressed twice
+    const kind = box instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;
+    Object.getOwnPropertyDescriptor(kind.prototype, "value").set.call(box, `${button.dataset.press}#${presses}`);
+    box.dispatchEvent(new Event("input", { bubbles: true }));
   });
 })();

@@ -5,6 +5,7 @@
     studio chat RUN             ask base and adapter from the terminal
     studio export RUN           the adapter, or merged
     studio runs                 what was trained
+    studio data inspect FILE    what is worth fixing in a dataset
     studio starter              fetch the starter model
     studio reindex              rebuild the database from the run folders
 
@@ -13,7 +14,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -22,10 +22,13 @@ from typing import Annotated, Any
 
 import typer
 
+from studio.cli_data import app as data_app
 from studio.errors import StudioError
 from studio.settings import Settings, read_settings
+from studio.terminal import log_to_terminal
 
 app = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)
+app.add_typer(data_app, name="data")
 RunArgument = Annotated[str, typer.Argument(help="A run's name or id, as `studio runs` lists them.")]
 Home = Annotated[Path | None, typer.Option(help="Folder for models, runs and the database.")]
 
@@ -282,13 +285,6 @@ def serve(context: typer.Context, port_file: Annotated[Path, typer.Option()]) ->
 
     log_to_terminal()
     listen(context.obj, port_file)
-
-
-def log_to_terminal() -> None:
-    """Our processes' log, for whoever reads worker.log or server.log."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    # It tells everybody on every start that an optional package is missing, which we leave out on purpose.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def main() -> None:

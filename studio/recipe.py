@@ -1,8 +1,9 @@
 """A recipe: everything that decides what a run does, as frozen values.
 
-    Recipe = model + data + quantization + adapter + training          (the parts' fields: recipe_fields.py)
+    Recipe = model + data + cleaning + quantization + adapter + training
 
-Read from YAML or a form, checked in one place: a wrong value is one sentence with the name of its field.
+The parts' fields stand in recipe_fields.py and recipe_data_fields.py. Read from YAML or a form, checked in one place: a
+wrong value is one sentence with the name of its field.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import yaml
 from pydantic import ValidationError
 
 from studio.errors import InvalidInput
+from studio.recipe_data_fields import CleaningPart, DataPart, DataSource, MixedSource
 from studio.recipe_fields import (
     STARTER_MODEL,
     STARTER_PREFIX,
     AdapterPart,
-    DataPart,
     ModelPart,
     QuantizationPart,
     RecipePart,
@@ -30,7 +31,10 @@ __all__ = [
     "STARTER_MODEL",
     "STARTER_PREFIX",
     "AdapterPart",
+    "CleaningPart",
     "DataPart",
+    "DataSource",
+    "MixedSource",
     "ModelPart",
     "QuantizationPart",
     "Recipe",
@@ -48,6 +52,7 @@ class Recipe(RecipePart):
 
     model: ModelPart = ModelPart()
     data: DataPart = DataPart()
+    cleaning: CleaningPart = CleaningPart()
     quantization: QuantizationPart = QuantizationPart()
     adapter: AdapterPart = AdapterPart()
     training: TrainingPart = TrainingPart()

@@ -1,8 +1,8 @@
 """The fields of a recipe, part by part, with their units, limits and words.
 
 The docstring under each field is the help that the pages show: its first sentence (at most 90 characters) beside the
-field, the rest on demand. Field names are TRL's and PEFT's own where those libraries have one. Knows no library of
-models; `ml/` turns a recipe into their arguments.
+field, the rest on demand. Field names are TRL's and PEFT's own where those libraries have one. What is learned from:
+recipe_data_fields.py. Knows no library of models; `ml/` turns a recipe into their arguments.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ STARTER_PREFIX = "starter:"
 """A dataset `starter:NAME` is the one of that name in assets/datasets/."""
 
 
-def _unit(unit: str) -> dict[str, Any]:
+def unit(unit: str) -> dict[str, Any]:
+    """Where a field says in what it is counted."""
     return {"unit": unit}
+
+
+ChatTemplate = Literal["own", "chatml", "llama-3", "llama-2", "mistral", "gemma", "alpaca", "custom"]
 
 
 class RecipePart(BaseModel):
@@ -41,40 +45,14 @@ class ModelPart(RecipePart):
 
     A commit makes the run repeatable; a branch may have moved by tomorrow.
     """
-    chat_template: Literal["own", "chatml"] = "own"
-    """How a conversation is written for the model: its own template, or ChatML if it has none.
+    chat_template: ChatTemplate = "own"
+    """How a conversation is written for the model: its own template, or one of these.
 
-    A model must be asked in the form it was trained with. A base model without a template learns ChatML here, and the
-    template is saved with the adapter so that chat and export use the same one.
+    A model must be asked in the form it was trained with. A base model without a template learns the chosen one here;
+    it is saved with the adapter, so that chat and export use the same. custom takes chat_template_jinja.
     """
-
-
-class DataPart(RecipePart):
-    """What it learns from."""
-
-    dataset: str = Field(f"{STARTER_PREFIX}sentiment", min_length=1, max_length=1000)
-    """The examples to learn from: a starter set, a file, or a dataset on the Hugging Face Hub.
-
-    Files are jsonl, json, csv or parquet. Messages, prompt/completion, alpaca, sharegpt and plain text are recognised.
-    """
-    revision: str | None = Field(None, max_length=100)
-    """Branch, tag or commit of a Hub dataset; empty takes the newest."""
-    split: str = Field("train", min_length=1, max_length=100)
-    """Which part of a Hub dataset to train on.
-
-    Files and starter sets have one part, called train.
-    """
-    max_rows: int = Field(0, ge=0, le=100_000_000, json_schema_extra=_unit("rows"))
-    """Use only the first rows; 0 uses all.
-
-    Fewer rows make a quicker look at whether the data teaches anything.
-    """
-    held_out_rows: int = Field(60, ge=0, le=10_000, json_schema_extra=_unit("rows"))
-    """Rows kept away from training to measure what was learned.
-
-    Taken at random with the seed, at most a fifth of the rows, unless the set brings its own held-out part. 0 measures
-    nothing, and then nobody knows whether the model learned or memorised.
-    """
+    chat_template_jinja: str = Field("", max_length=100_000)
+    """Your own chat template, in transformers' Jinja; used when chat_template is custom."""
 
 
 class QuantizationPart(RecipePart):
@@ -106,7 +84,7 @@ class AdapterPart(RecipePart):
 
     Twice r is a common choice. Raising it works much like raising the learning rate.
     """
-    lora_dropout: float = Field(0.0, ge=0.0, le=0.9, json_schema_extra=_unit("of the inputs"))
+    lora_dropout: float = Field(0.0, ge=0.0, le=0.9, json_schema_extra=unit("of the inputs"))
     """Share of adapter inputs dropped at random in training, against memorising.
 
     0 is fastest: on a CPU the random mask took a quarter of each step (measured). Try 0.05 on small data.
@@ -135,34 +113,34 @@ Scheduler = Literal["linear", "cosine", "constant", "constant_with_warmup", "inv
 class TrainingPart(RecipePart):
     """How it learns."""
 
-    learning_rate: float = Field(1e-3, gt=0, le=1.0, json_schema_extra=_unit("per step"))
+    learning_rate: float = Field(1e-3, gt=0, le=1.0, json_schema_extra=unit("per step"))
     """Size of each step. LoRA likes about ten times that of full fine-tuning.
 
     1e-4 to 2e-4 suits models of billions of parameters, up to 1e-3 small ones. Too high: the loss jumps or becomes NaN.
     Too low: nothing changes.
     """
-    max_steps: int = Field(100, ge=0, le=1_000_000, json_schema_extra=_unit("steps"))
+    max_steps: int = Field(100, ge=0, le=1_000_000, json_schema_extra=unit("steps"))
     """Optimizer steps to train; 0 trains whole epochs instead.
 
     One step learns from batch size x accumulation rows. Too few: little changes. Too many: it memorises, and the
     held-out loss rises.
     """
-    num_train_epochs: Annotated[float, Field(gt=0, le=1000)] = Field(3.0, json_schema_extra=_unit("epochs"))
+    num_train_epochs: Annotated[float, Field(gt=0, le=1000)] = Field(3.0, json_schema_extra=unit("epochs"))
     """How often every row is seen; used when max_steps is 0.
 
     1 to 3 is usual. Small data bears more, until the held-out loss rises.
     """
-    per_device_train_batch_size: int = Field(8, ge=1, le=1024, json_schema_extra=_unit("rows"))
+    per_device_train_batch_size: int = Field(8, ge=1, le=1024, json_schema_extra=unit("rows"))
     """Rows computed at once. Halve it when memory is short.
 
     Larger is smoother and faster on a GPU until memory is full. Keep batch size x accumulation the same when you halve.
     """
-    gradient_accumulation_steps: int = Field(1, ge=1, le=1024, json_schema_extra=_unit("batches"))
+    gradient_accumulation_steps: int = Field(1, ge=1, le=1024, json_schema_extra=unit("batches"))
     """Batches added up before one step: a larger batch without more memory.
 
     2 with half the batch size gives the same result as 1 with the whole, somewhat slower.
     """
-    max_length: int = Field(512, ge=16, le=1_048_576, json_schema_extra=_unit("tokens"))
+    max_length: int = Field(512, ge=16, le=1_048_576, json_schema_extra=unit("tokens"))
     """Longest row in tokens; what is beyond is cut.
 
     A cut answer teaches the model to stop in the middle or never. Memory grows with it.
@@ -182,17 +160,22 @@ class TrainingPart(RecipePart):
 
     Off, the model also learns to write questions. Plain text without roles is always learned whole.
     """
+    completion_only_loss: bool = False
+    """Learn from the last answer of each conversation only.
+
+    For conversations whose earlier answers are not worth imitating. Needs assistant_only_loss.
+    """
     lr_scheduler_type: Scheduler = "cosine"
     """How the learning rate falls over the run.
 
     cosine and linear end near zero, which settles the result. constant keeps it, for runs that will be continued.
     """
-    warmup_steps: int = Field(5, ge=0, le=100_000, json_schema_extra=_unit("steps"))
+    warmup_steps: int = Field(5, ge=0, le=100_000, json_schema_extra=unit("steps"))
     """Steps in which the learning rate rises from zero.
 
     Avoids a jump at the start. About 5 % of the run.
     """
-    weight_decay: float = Field(0.0, ge=0.0, le=1.0, json_schema_extra=_unit("per step"))
+    weight_decay: float = Field(0.0, ge=0.0, le=1.0, json_schema_extra=unit("per step"))
     """Pulls the adapter's weights towards zero at each step.
 
     0 to 0.1; against memorising, rarely needed for LoRA.
@@ -214,17 +197,17 @@ class TrainingPart(RecipePart):
     """
     seed: int = Field(42, ge=0, le=2**32 - 1)
     """Start of all randomness: the same seed repeats the same run on the same machine."""
-    eval_steps: int = Field(20, ge=1, le=100_000, json_schema_extra=_unit("steps"))
+    eval_steps: int = Field(20, ge=1, le=100_000, json_schema_extra=unit("steps"))
     """Steps between two measurements of the held-out loss.
 
     Each measurement takes a moment; the curve needs a handful of points.
     """
-    save_steps: int = Field(50, ge=1, le=100_000, json_schema_extra=_unit("steps"))
+    save_steps: int = Field(50, ge=1, le=100_000, json_schema_extra=unit("steps"))
     """Steps between two checkpoints on disk.
 
     Each holds the adapter and the optimizer, about three times the adapter's size.
     """
-    save_total_limit: int = Field(2, ge=1, le=1000, json_schema_extra=_unit("checkpoints"))
+    save_total_limit: int = Field(2, ge=1, le=1000, json_schema_extra=unit("checkpoints"))
     """How many checkpoints are kept, the newest ones."""
     optim: Literal["adamw_torch_fused", "adamw_torch", "adamw_8bit", "paged_adamw_8bit", "sgd", "adafactor"] = (
         "adamw_torch_fused"

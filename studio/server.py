@@ -14,6 +14,7 @@ import hmac
 import json
 import logging
 import os
+import re
 import socket
 import sys
 import threading
@@ -34,10 +35,11 @@ from starlette.concurrency import run_in_threadpool
 
 from studio.errors import InvalidInput, NotFound, StudioError
 from studio.messages import Message
-from studio.ml import devices, hub, preview
+from studio.ml import dataset_view, devices, hub, preview
 from studio.ml.chat import ChatModel
 from studio.ml.generate import Sampling
-from studio.recipe import recipe_from_dict
+from studio.ml.scan import Scans
+from studio.recipe import Recipe, recipe_from_dict
 from studio.run_folder import write_json
 from studio.settings import Settings
 
@@ -189,17 +191,28 @@ class Answer:
 
 def _add_studio_routes(app: FastAPI, settings: Settings) -> None:
     """What the pages ask: each takes a recipe as JSON and answers with plain values."""
-    answers: dict[str, Callable[..., dict[str, Any]]] = {
+    scans = Scans(settings)
+    answers: dict[str, Callable[[Recipe, Settings], dict[str, Any]]] = {
         "model": preview.model,
-        "dataset": preview.dataset,
-        "plan": preview.plan,
+        "plan": lambda recipe, _: preview.plan(recipe, settings, scans),
+        "look": dataset_view.look,
+        "lengths": dataset_view.lengths_at,
+        "scan": lambda recipe, _: scans.ask(recipe),
     }
     for name, answer in answers.items():
 
-        def route(body: dict[str, Any], answer: Callable[..., dict[str, Any]] = answer) -> dict[str, Any]:
+        def route(
+            body: dict[str, Any], answer: Callable[[Recipe, Settings], dict[str, Any]] = answer
+        ) -> dict[str, Any]:
             return answer(recipe_from_dict(body), settings)
 
         app.post(f"/studio/{name}")(route)
+
+    @app.post("/studio/rows")
+    def rows(body: dict[str, Any], numbers: str) -> dict[str, Any]:
+        if not re.fullmatch(r"\d{1,12}(,\d{1,12}){0,49}", numbers):
+            raise InvalidInput("Row numbers are whole numbers with commas between them, at most 50.", field="numbers")
+        return dataset_view.rows(recipe_from_dict(body), settings, [int(number) for number in numbers.split(",")])
 
     @app.get("/studio/search")
     def search(text: str) -> list[dict[str, Any]]:
@@ -240,13 +253,13 @@ def serve(settings: Settings, port_file: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     app = build_app(settings, token)
     write_json(port_file, {"port": listener.getsockname()[1], "pid": os.getpid()})
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
     uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2)).run(sockets=[listener])
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """The parent holds the other end of standard input; when it dies, however it dies, this reads an end of file."""
-    while sys.stdin.buffer.read(1):
+    while os.read(sys.stdin.fileno(), 1):  # not sys.stdin.buffer: its lock would be held while the process ends
         continue
     log.info("The parent is gone")
     os._exit(0)

@@ -55,6 +55,11 @@ class Settings:
         return self.home / "datasets"
 
     @property
+    def data_cache(self) -> Path:
+        """What was read and measured of datasets, kept so that nobody waits twice; may be deleted at any time."""
+        return self.home / "cache"
+
+    @property
     def runs(self) -> Path:
         """Folder of run folders: the truth that the database indexes."""
         return self.home / "runs"
@@ -78,7 +83,15 @@ class Settings:
         """Create the home and its folders, private to this user. Raises Refused where nothing can be written."""
         try:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for folder in (self.models, self.uploads, self.runs, self.trash, self.logs, self.temporary):
+            for folder in (
+                self.models,
+                self.uploads,
+                self.data_cache,
+                self.runs,
+                self.trash,
+                self.logs,
+                self.temporary,
+            ):
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise Refused(

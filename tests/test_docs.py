@@ -12,7 +12,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 from typer.core import TyperArgument, TyperOption
@@ -305,7 +305,7 @@ def fields_table() -> str:
 def default_of(name: str) -> str:
     part, _, field = name.partition(".")
     value = getattr(getattr(Recipe(), part), field)
-    return "empty" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return "empty" if value in (None, "", (), {}) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def allowed_in(name: str) -> str:
@@ -318,6 +318,8 @@ def allowed_in(name: str) -> str:
         return f"{first} to {high:,.10g} {field_help(name)[2]}"
     if annotation is bool:
         return "`true` or `false`"
+    if get_origin(annotation) in (dict, tuple):
+        return "role: column" if get_origin(annotation) is dict else "a list"
     choices = [choice for choice in get_args(annotation) if isinstance(choice, str)]
     return ", ".join(f"`{choice}`" for choice in choices) or "text"
 
@@ -335,7 +337,7 @@ def where_it_is(name: str) -> str:
     from studio.ui.forms import BASIC, FOLDED
 
     groups = {field: group for group, fields in FOLDED.items() for field in fields}
-    pages = {"model": "Model page", "data": "Data page"}
+    pages = {"model": "Model page", "data": "Data page", "cleaning": "Data page"}
     return "on top" if name in BASIC else groups.get(name) or pages[name.partition(".")[0]]
 
 

@@ -230,7 +230,7 @@ def test_a_bad_question_is_422_with_a_sentence(client: httpx.Client, changes: di
     assert len(answered.content) < 1000, "the answer repeats what was sent"
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/studio/model", "/studio/dataset", "/studio/plan"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/studio/model", "/studio/look", "/studio/plan"])
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", "null", "5", '"text"', "\x00", "NaN", "[" * 10_000], ids=lambda c: c[:8]
 )
@@ -254,7 +254,7 @@ BAD_RECIPES: dict[str, str] = {
 
 
 @pytest.mark.parametrize(("content", "field"), BAD_RECIPES.items(), ids=[key[:40] for key in BAD_RECIPES])
-@pytest.mark.parametrize("what", ["model", "dataset", "plan"])
+@pytest.mark.parametrize("what", ["model", "plan", "scan", "lengths", "rows?numbers=1"])
 def test_a_bad_recipe_is_422_and_names_its_field(client: httpx.Client, what: str, content: str, field: str) -> None:
     answered = client.post(f"/studio/{what}", content=content, headers={"Content-Type": "application/json"})
     assert answered.status_code == 422
@@ -288,9 +288,8 @@ def test_a_plan_counts_rows_and_memory(server: ModelServer) -> None:
     assert told["longest_tokens"] > 0
 
 
-def test_a_dataset_is_shown_as_rows_and_coloured_tokens(server: ModelServer) -> None:
-    told = server.ask("dataset", quick())
-    assert told["train_rows"] == 24
+def test_a_look_shows_the_first_rows_and_coloured_tokens(server: ModelServer) -> None:
+    told = server.ask("look", quick())
     row = told["rows"][0]
     assert row["messages"][-1]["role"] == "assistant"
     kinds = {kind for _, kind in row["tokens"]}
@@ -299,10 +298,28 @@ def test_a_dataset_is_shown_as_rows_and_coloured_tokens(server: ModelServer) -> 
     assert row["messages"][-1]["content"] in trained
 
 
+def test_a_scan_is_asked_for_until_it_is_done(server: ModelServer) -> None:
+    told = wait_until(lambda: (answer := server.ask("scan", quick()))["state"] == "done" and answer, 60)
+    assert told["train_rows"] == 24
+    assert {"findings", "charts", "steps", "fingerprint"} <= told.keys()
+    assert told["lengths"] == server.ask("lengths", quick())
+
+
+def test_rows_are_shown_by_their_numbers(server: ModelServer) -> None:
+    assert [row["number"] for row in server.ask("rows", quick(), numbers="3,1,2")["rows"]] == [3, 1, 2]
+
+
+@pytest.mark.parametrize("numbers", ["", "one", "1;2", "-1", "1," * 60 + "1"])
+def test_row_numbers_that_are_none_are_refused(server: ModelServer, numbers: str) -> None:
+    with pytest.raises(InvalidInput, match="whole numbers") as caught:
+        server.ask("rows", quick(), numbers=numbers)
+    assert caught.value.field == "numbers"
+
+
 def test_a_dataset_that_cannot_be_read_is_a_sentence_with_its_field(server: ModelServer, tmp_path: Path) -> None:
-    (tmp_path / "broken.jsonl").write_text('{"text": "fine"}\n{"text": \n')
-    with pytest.raises(InvalidInput, match=r"broken\.jsonl") as caught:
-        server.ask("dataset", Recipe().changed(**{"data.dataset": str(tmp_path / "broken.jsonl")}))
+    (tmp_path / "fake.parquet").write_text("hello")
+    with pytest.raises(InvalidInput, match=r"fake\.parquet") as caught:
+        server.ask("look", Recipe().changed(**{"data.dataset": str(tmp_path / "fake.parquet")}))
     assert caught.value.field == "data.dataset"
 
 

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from studio.ml import special_tokens
 from studio.ml.starter import HUB_ID
 from studio.recipe import STARTER_MODEL, Recipe
 from studio.run_folder import RunFolder
@@ -39,8 +40,13 @@ _ADAPTER_CODE = """from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("PATH_OF_THIS_FOLDER")
-model = AutoModelForCausalLM.from_pretrained("{base_model}", dtype="{dtype}")
-model = PeftModel.from_pretrained(model, "PATH_OF_THIS_FOLDER")"""
+model = AutoModelForCausalLM.from_pretrained("{base_model}", dtype="{dtype}"){grow}
+model = PeftModel.from_pretrained(model, "PATH_OF_THIS_FOLDER")
+model.generation_config.eos_token_id = tokenizer.eos_token_id"""
+
+_GROW = """
+if model.get_input_embeddings().num_embeddings < {rows}:
+    model.resize_token_embeddings({rows})  # the adapter brings tokens of its own"""
 
 _MERGED_CODE = """from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -60,18 +66,22 @@ def save(model: Any, tokenizer: Any, folder: RunFolder, recipe: Recipe) -> None:
     # PEFT notes the folder that the model was loaded from: a path of this machine, useless elsewhere.
     config["base_model_name_or_path"] = _base_model(recipe)
     config["revision"] = recipe.model.revision
+    grown = special_tokens.rows_needed(tokenizer) if config.get("trainable_token_indices") else 0
     config_file.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
-    (beside / "README.md").write_text(card(folder, recipe, model.dtype, merged=False), encoding="utf-8")
+    (beside / "README.md").write_text(card(folder, recipe, model.dtype, merged=False, grown=grown), encoding="utf-8")
     (beside / "training_args.bin").unlink(missing_ok=True)
     if folder.adapter.exists():
         shutil.rmtree(folder.adapter)
     beside.rename(folder.adapter)
 
 
-def card(folder: RunFolder, recipe: Recipe, dtype: Any, *, merged: bool) -> str:
-    """The model card of the run's adapter, or of the model that the adapter was merged into."""
+def card(folder: RunFolder, recipe: Recipe, dtype: Any, *, merged: bool, grown: int = 0) -> str:
+    """The model card of the run's adapter, or of the model that the adapter was merged into.
+
+    `grown` is the number of embedding rows that an adapter with trained tokens needs.
+    """
     base_model, dataset = _base_model(recipe), _public_name(recipe.data.dataset)
-    code = _MERGED_CODE if merged else _ADAPTER_CODE
+    code = _MERGED_CODE if merged else _ADAPTER_CODE.replace("{grow}", _GROW.format(rows=grown) if grown else "")
     return _CARD.format(
         base_model=base_model,
         library="transformers" if merged else "peft",

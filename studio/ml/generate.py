@@ -15,7 +15,8 @@ from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStr
 
 from studio.errors import InvalidInput
 from studio.messages import Message
-from studio.ml.tokens import render
+from studio.ml.special_tokens import rows_needed, rows_of
+from studio.ml.tokens import end_ids, render
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,16 @@ def encode(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
     return ids
 
 
+def _tokens_of(model: Any, tokenizer: Any) -> dict[str, Any]:
+    """Where an answer ends, and what is never said: rows that belong to no token (or to another adapter's)."""
+    unused = range(rows_needed(tokenizer), rows_of(model))
+    return {
+        "eos_token_id": end_ids(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "suppress_tokens": list(unused) or None,
+    }
+
+
 def answer_all(
     model: Any,
     tokenizer: Any,
@@ -72,8 +83,7 @@ def answer_all(
             attention_mask=mask.to(model.device),
             max_new_tokens=max_new_tokens,
             do_sample=False,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+            **_tokens_of(model, tokenizer),
         )
         texts = tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
         for number, text in zip(chosen, texts, strict=True):
@@ -121,8 +131,7 @@ def stream(
                 attention_mask=torch.ones_like(ids),
                 streamer=streamer,
                 stopping_criteria=StoppingCriteriaList([_StopWhenAsked(stop)]),
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
+                **_tokens_of(model, tokenizer),
                 **sampling.arguments(),
             )
         except BaseException as error:

@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: search, look at a model, fetch it. Every refusal of the Hub becomes a sentence here.
+"""The Hugging Face Hub: search, look at a model, fetch it. Every refusal of the Hub becomes a sentence.
 
 The token is the one that `hf auth login` stored (`huggingface_hub.get_token`); it is never asked for, printed or kept.
 Only data files are fetched: weights as safetensors or GGUF, never pickles, never code.
@@ -6,8 +6,6 @@ Only data files are fetched: weights as safetensors or GGUF, never pickles, neve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +13,11 @@ from typing import Any
 import httpx2 as httpx  # what huggingface_hub 2 speaks with, so these are the errors it raises
 from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
     OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
 )
 
-from studio.errors import InvalidInput, NotFound, Refused, Unavailable
+from studio.data.files.hub_errors import told_in_sentences
+from studio.errors import Refused, Unavailable
 
 CONNECT_SECONDS = 4.0
 SMALL_FILES = ["*.json", "*.jinja", "*.txt", "tokenizer.model", "*.tiktoken", "README.md", "LICENSE*"]
@@ -42,48 +34,6 @@ class HubModel:
     gated: bool
     licence: str
     parameters: int | None
-
-
-@contextmanager
-def told_in_sentences(name: str, page: str | None = None) -> Iterator[None]:
-    """Turn what the Hub client raises while working on `name` into StudioErrors.
-
-    `page` is its address on the Hub where that is not the name itself (datasets/owner/name).
-    """
-    try:
-        yield
-    except GatedRepoError as error:
-        raise Refused(
-            f"{name} is gated: its owner wants to know who uses it. Open https://huggingface.co/{page or name}, accept "
-            "the terms, run `hf auth login` once on this machine, and try again."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise NotFound(f"{name} has no such revision. Leave the revision empty for the newest.") from error
-    except LocalEntryNotFoundError as error:
-        if isinstance(error.__cause__, HfHubHTTPError):  # the Hub did answer, and nothing is cached
-            raise _answered(error.__cause__, name) from error
-        raise Unavailable(_OFFLINE.format(name=name)) from error
-    except RepositoryNotFoundError as error:
-        raise NotFound(
-            f"There is no {name} on the Hub, or it is private. Check the spelling; for a private one run "
-            "`hf auth login` on this machine."
-        ) from error
-    except EntryNotFoundError as error:
-        raise NotFound(f"{name} lacks a file that is needed: {error}.") from error
-    except HFValidationError as error:
-        raise InvalidInput(f"{name} is no Hub name: they look like owner/name.") from error
-    except (OfflineModeIsEnabled, httpx.TransportError) as error:
-        raise Unavailable(_OFFLINE.format(name=name)) from error
-    except HfHubHTTPError as error:
-        raise _answered(error, name) from error
-
-
-_OFFLINE = "{name} is not on this machine and the Hub cannot be reached. Check the network, or choose one that is here."
-
-
-def _answered(error: HfHubHTTPError, name: str) -> Unavailable:
-    code = error.response.status_code if error.response is not None else "no status"
-    return Unavailable(f"The Hub answered {code} for {name}. Wait a minute and try again.")
 
 
 def is_reachable() -> bool:
@@ -154,10 +104,3 @@ def fetch_model(name: str, revision: str | None = None) -> Path:
             if not isinstance(cached, str):
                 raise
             return Path(cached).parent  # offline, but it was fetched before
-
-
-def check_dataset(name: str, revision: str | None = None) -> None:
-    """Ask the Hub whether a dataset can be read; the StudioError says what is wrong with it."""
-    with told_in_sentences(name, page=f"datasets/{name}"):
-        HfApi().dataset_info(name, revision=revision, timeout=10)
-        HfApi().auth_check(name, repo_type="dataset")

@@ -12,6 +12,7 @@ import functools
 import types
 from typing import Any
 
+from peft.utils.other import TrainableTokensWrapper
 from transformers.utils import is_triton_available
 from trl import SFTTrainer
 from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE, FusedCausalLMOutput, _ChunkedLogProbFunction
@@ -32,11 +33,22 @@ class AnswersOnlyHead(SFTTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         base = self.model.get_base_model()
+        answer_for_the_bias(base)
         config = base.config.get_text_config()
         plain = not any(getattr(config, name, None) for name in SCALED_LOGITS) and not self.aux_loss_enabled
         on_triton = is_triton_available() and base.device.type in ("cuda", "xpu")
         if plain and not on_triton:
             score_trained_tokens_only(base)
+
+
+def answer_for_the_bias(model: Any) -> None:
+    """Let the loss ask an output layer with trained token rows for its bias, which is None.
+
+    PEFT's wrapper around such a layer knows its weight alone (with the trained rows in it).
+    """
+    head = model.get_output_embeddings()
+    if isinstance(head, TrainableTokensWrapper):
+        head.bias = None
 
 
 def score_trained_tokens_only(model: Any) -> None:

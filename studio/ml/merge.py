@@ -17,8 +17,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from studio.errors import NotFound, Refused
-from studio.ml import adapters, devices, models
-from studio.recipe import Recipe, read_recipe
+from studio.ml import adapters, devices, models, special_tokens
+from studio.ml.tokens import end_ids
+from studio.recipe import ModelPart, Recipe, read_recipe
 from studio.run_folder import RunFolder
 from studio.settings import Settings
 
@@ -64,8 +65,9 @@ def _merge(run: RunFolder, recipe: Recipe, target: Path, settings: Settings) -> 
     model = AutoModelForCausalLM.from_pretrained(
         base, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
     )
+    tokenizer = models.load_tokenizer(run.adapter, ModelPart())  # its template and tokens are the adapter's
+    special_tokens.make_room(model, tokenizer)
     merged = PeftModel.from_pretrained(model, run.adapter).merge_and_unload(safe_merge=True)
-    tokenizer = models.load_tokenizer(run.adapter, recipe.model)
     _end_answers_as_trained(merged, tokenizer)
     merged.to(dtype).save_pretrained(target)
     tokenizer.save_pretrained(target)
@@ -77,8 +79,9 @@ def _end_answers_as_trained(model: Any, tokenizer: Any) -> None:
     """Let `generate` stop at the token that ended answers in training, also where the base model ended otherwise."""
     known = model.generation_config.eos_token_id
     ends = known if isinstance(known, list) else [known]
-    if tokenizer.eos_token_id not in ends:
-        model.generation_config.eos_token_id = [tokenizer.eos_token_id, *(end for end in ends if end is not None)]
+    new = [end for end in end_ids(tokenizer) if end not in ends]
+    if new:
+        model.generation_config.eos_token_id = [*new, *(end for end in ends if end is not None)]
 
 
 def answering_dtype(run: RunFolder, settings: Settings) -> torch.dtype:

@@ -22,17 +22,11 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from studio.errors import InvalidInput, Refused
-from studio.ml import hub
+from studio.ml import hub, special_tokens, templates
+from studio.ml.chat_formats import TEMPLATES
 from studio.ml.devices import Device, Precision
 from studio.recipe import STARTER_MODEL, ModelPart, QuantizationPart
 from studio.settings import Settings
-
-CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + END + '\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-"""ChatML; END is replaced by the token that ends a turn."""
-
 
 LARGEST_HEADER_BYTES = 100_000_000
 """The safetensors format allows no longer header."""
@@ -185,11 +179,7 @@ def _licence_in(folder: Path) -> str:
 
 
 def load_tokenizer(folder: Path, part: ModelPart) -> Any:
-    """The tokenizer, with a chat template if `part` asks for ChatML and a pad token that is not the end of a turn.
-
-    If padding and end of turn were the same token, masking the one would hide the other, and the model would never
-    learn to stop (trl#1623).
-    """
+    """The tokenizer with the chat template that `part` asks for, the tokens that it needs, and a padding of its own."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (ValueError, OSError, KeyError) as error:
@@ -202,37 +192,42 @@ def load_tokenizer(folder: Path, part: ModelPart) -> Any:
             f"{folder.name}: its tokenizer names no end token (eos_token), so a model could not learn to stop.",
             field="model.base_model",
         )
-    if part.chat_template == "chatml":
-        knows_chatml = "<|im_end|>" in tokenizer.get_vocab()
-        end = "'<|im_end|>'" if knows_chatml else f"'{tokenizer.eos_token}'"
-        tokenizer.chat_template = CHATML.replace("END", end)
-        if knows_chatml:
-            tokenizer.eos_token = "<|im_end|>"
-    tokenizer.pad_token = _pad_token(tokenizer)
+    if not tokenizer.is_fast:
+        raise InvalidInput(
+            f"{folder.name}: its tokenizer has no tokenizer.json and cannot say which letters a token stands for, so "
+            "answers cannot be told from questions. Take a model that has the file.",
+            field="model.base_model",
+        )
+    templates.choose_template(tokenizer, part)
+    special_tokens.choose_padding(tokenizer)
     tokenizer.padding_side = "right"
     return tokenizer
 
 
-def _pad_token(tokenizer: Any) -> str:
-    """A token for padding that no answer contains: the tokenizer's own, unless it ends a turn, else another special."""
-    if tokenizer.pad_token and tokenizer.pad_token != tokenizer.eos_token:
-        return str(tokenizer.pad_token)
-    vocabulary = tokenizer.get_vocab()
-    for token in (
-        "<pad>",
-        "<|pad|>",
-        "[PAD]",
-        "<|finetune_right_pad_id|>",
-        "<|endoftext|>",
-        tokenizer.unk_token,
-    ):
-        if token and token in vocabulary and token not in (tokenizer.eos_token, tokenizer.bos_token):
-            return str(token)
-    for token in tokenizer.all_special_tokens:
-        if token not in (tokenizer.eos_token, tokenizer.bos_token):
-            return str(token)
-    # Without another special token the collator's masks still keep end-of-turn in the labels: they go by length.
-    return str(tokenizer.bos_token or tokenizer.eos_token)
+def load_tokenizer_for(folder: Path, part: ModelPart, baked: str | None, sample: str = "") -> Any:
+    """The tokenizer for training on rows that may carry a chat format along (`baked`, with one text as `sample`).
+
+    Where the recipe leaves the template to the model, conversations are then written as these texts are.
+    """
+    tokenizer = load_tokenizer(folder, part)
+    if baked in TEMPLATES and part.chat_template == "own":
+        templates.adopt_baked_template(tokenizer, baked, sample)
+    return tokenizer
+
+
+def learn_tokens(model: Any, tokenizer: Any, folder: Path, part: ModelPart) -> list[int]:
+    """Prepare `model`, just loaded from `folder`, for the tokens that the chosen template adds; returns those to train.
+
+    Empty for a template that needs none or whose tokens the model knows.
+    """
+    tokens = templates.tokens_of(part)
+    if not tokens:
+        return []
+    base = load_tokenizer(folder, ModelPart())
+    rows = special_tokens.rows_to_train(tokenizer, base, tokens)
+    special_tokens.make_room(model, tokenizer)
+    special_tokens.start_at_mean(model, rows, base)
+    return rows
 
 
 def quantization_config(part: QuantizationPart, precision: Precision) -> BitsAndBytesConfig | None:

@@ -1,80 +1,49 @@
-"""What a dataset and a plan look like, as plain JSON values for the pages: through the trainer's own code."""
+"""What a model is and what a plan takes, as plain JSON values for the pages: through the trainer's own code."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
-from studio.errors import StudioError
-from studio.ml import datasets, devices, memory, models
-from studio.ml.tokens import IGNORED, render, tokenize
+from studio.data import dataset
+from studio.data.sources import find_source
+from studio.errors import Refused
+from studio.ml import dataset_view, devices, lengths, memory, models
+from studio.ml.scan import OWN_PROCESS_FROM_BYTES, Scans
 from studio.recipe import Recipe
 from studio.settings import Settings
 
-PREVIEW_ROWS = 6
-PLANNED_ROWS = 2000
-"""Rows that are tokenized to know lengths for a plan; more would make the page wait."""
 
+def plan(recipe: Recipe, settings: Settings, scans: Scans) -> dict[str, Any]:
+    """About what a run will take: parameters, memory by part, rows, lengths, steps per epoch.
 
-def dataset(recipe: Recipe, settings: Settings) -> dict[str, Any]:
-    """The first rows raw, as read, and as tokens; and how many there are."""
-    data = datasets.load(recipe.data, recipe.training.seed)
+    Raises Refused while a large dataset is still being read.
+    """
+    if find_source(recipe.data).size_bytes >= OWN_PROCESS_FROM_BYTES:
+        progress = scans.ask(recipe)
+        if progress["state"] == "running":
+            share = f" ({100 * progress['done'] // progress['total']} %)" if progress["total"] else ""
+            raise Refused(f"{progress['doing']}{share}. The plan follows when every row of this large set is measured.")
     folder, _ = models.resolve(recipe.model, settings, weights=False)
-    tokenizer = models.load_tokenizer(folder, recipe.model)
-    rows = []
-    for raw, example in zip(data.raw, data.train[:PREVIEW_ROWS], strict=False):
-        row: dict[str, Any] = {"raw": raw, "messages": list(example.messages), "text": example.text}
-        try:
-            row["tokens"] = token_pieces(tokenizer, example, recipe)
-            row["rendered"] = render(tokenizer, example.messages) if example.messages else example.text
-        except StudioError as error:
-            row["problem"] = str(error)
-        rows.append(row)
-    return {
-        "format": data.form.name,
-        "reason": data.form.reason,
-        "train_rows": len(data.train),
-        "held_out_rows": len(data.held_out),
-        "fingerprint": data.fingerprint,
-        "rows": rows,
-    }
-
-
-def token_pieces(tokenizer: Any, example: Any, recipe: Recipe) -> list[tuple[str, str]]:
-    """Each token's text and whether it is "trained", "context" or "cut"."""
-    tokens = tokenize(tokenizer, example, assistant_only_loss=recipe.training.assistant_only_loss)
-    pieces = []
-    for position, (token, label) in enumerate(zip(tokens.input_ids, tokens.labels, strict=True)):
-        kind = "context" if label == IGNORED else "trained"
-        if position >= recipe.training.max_length:
-            kind = "cut"
-        pieces.append((tokenizer.decode([token]), kind))
-    return pieces
-
-
-def plan(recipe: Recipe, settings: Settings) -> dict[str, Any]:
-    """About what a run will take: parameters, memory by part, rows, lengths, steps per epoch."""
-    folder, _ = models.resolve(recipe.model, settings, weights=False)
-    tokenizer = models.load_tokenizer(folder, recipe.model)
-    data = datasets.load(recipe.data, recipe.training.seed)
-    examples = data.train[:PLANNED_ROWS]
-    tokens = [tokenize(tokenizer, e, assistant_only_loss=recipe.training.assistant_only_loss) for e in examples]
-    limit = recipe.training.max_length
-    lengths = [min(len(row.input_ids), limit) for row in tokens]
+    data = dataset_view.loaded(recipe, settings)
+    dataset.refuse_bad_rows(data, recipe.data)
+    tokenizer = models.load_tokenizer_for(folder, recipe.model, data.form.template, data.sample)
+    rows = lengths.at_max_length(lengths.measured(data, tokenizer, recipe, settings), recipe)
     device = devices.detect()
     precision = devices.choose_precision(device, recipe.training.dtype)
-    expected = memory.forecast(memory.shape_of(folder), recipe, device, precision, row_tokens=max(lengths, default=1))
+    longest = max(1, min(rows["longest"], recipe.training.max_length))
+    expected = memory.forecast(memory.shape_of(folder), recipe, device, precision, row_tokens=longest)
     return {
         **asdict(expected),
         "total_bytes": expected.total_bytes,
         "memory_free_bytes": device.memory_free_bytes,
-        "train_rows": len(data.train),
+        "train_rows": rows["rows_trained"],
         "held_out_rows": len(data.held_out),
-        "mean_tokens": sum(lengths) / len(lengths) if lengths else 0.0,
-        "longest_tokens": max((len(row.input_ids) for row in tokens), default=0),
-        "rows_cut": sum(len(row.input_ids) > limit for row in tokens),
-        "rows_untrained": sum(not row.cut_at(limit).trained for row in tokens),
-        "planned_rows": len(tokens),
+        "mean_tokens": rows["mean_tokens"],
+        "longest_tokens": rows["longest"],
+        "rows_cut": rows["rows_cut"],
+        "answers_cut": rows["answers_cut"],
+        "rows_untrained": rows["rows_dropped"],
         "device": device.sentence,
         "device_kind": device.kind,
         "cores": device.cores,

@@ -8,25 +8,29 @@ Reads the recipe in the folder and writes everything that happens there. Knows n
 from __future__ import annotations
 
 import platform
+import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from peft import LoraConfig
 from transformers import PrinterCallback, set_seed
 from transformers.pytorch_utils import Conv1D
 from trl import SFTConfig, SFTTrainer
 
+from studio.data import dataset
 from studio.errors import InvalidInput, StudioError
-from studio.ml import adapters, datasets, devices, evaluate, models
+from studio.ml import adapters, devices, evaluate, models, special_tokens
 from studio.ml.callbacks import Reporter
+from studio.ml.collate import collator_for
 from studio.ml.devices import Device, Precision
+from studio.ml.exam import Exam, askable
 from studio.ml.loss import AnswersOnlyHead
-from studio.ml.tokens import Tokens, tokenize
+from studio.ml.prepare import prepare
 from studio.recipe import AdapterPart, Recipe, read_recipe
 from studio.run_folder import RunFolder
 from studio.runs import RunStatus
@@ -44,19 +48,14 @@ VERSIONS_OF = (
 )
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Tokenized rows for the trainer, and what truncation does to them."""
-
-    rows: list[Tokens]
-    cut: int
-    """Rows longer than max_length: their ends are not seen."""
-    untrained: int
-    """Rows without a single trained token after the cut; they are left out."""
-
-
 def train(folder: RunFolder, settings: Settings) -> None:
     """Run the recipe in `folder` to its end. Raises StudioError with the sentence for the run's page."""
+    with tempfile.TemporaryDirectory(dir=folder.path, prefix="tokens-") as tokens:
+        _train(folder, settings, Path(tokens))
+
+
+def _train(folder: RunFolder, settings: Settings, tokens: Path) -> None:
+    """The same; the tokenized rows lie in `tokens` meanwhile."""
     recipe = read_recipe(folder.recipe_file)
     device = devices.detect()
     precision = devices.choose_precision(device, recipe.training.dtype)
@@ -64,11 +63,12 @@ def train(folder: RunFolder, settings: Settings) -> None:
 
     # -- data: rows in tokens, exactly what the model will see
     base, _ = models.resolve(recipe.model, settings)
-    tokenizer = models.load_tokenizer(base, recipe.model)
-    data = datasets.load(recipe.data, recipe.training.seed)
-    train_rows = prepare(tokenizer, data.train, recipe)
-    held_rows = prepare(tokenizer, data.held_out, recipe)
-    if not train_rows.rows:
+    data = dataset.load(recipe, settings)
+    dataset.refuse_bad_rows(data, recipe.data)
+    tokenizer = models.load_tokenizer_for(base, recipe.model, data.form.template, data.sample)
+    train_rows = prepare(tokenizer, data.train.parts, recipe, tokens / "train.arrow")
+    held_rows = prepare(tokenizer, [data.held_out], recipe, tokens / "heldout.arrow")
+    if not len(train_rows.rows):
         raise InvalidInput(
             f"None of the {len(data.train)} rows has a trained token within max_length "
             f"{recipe.training.max_length}. Raise max_length, or look at the rows on the Data page.",
@@ -78,8 +78,9 @@ def train(folder: RunFolder, settings: Settings) -> None:
     # -- model: the frozen base, asked once before anything is learned
     model = models.load_model(base, recipe.quantization, device, precision)
     models.keep_trainable(model)
-    labels = evaluate.labels_of(data.held_out)
-    exam = Exam(model, tokenizer, data.held_out, labels)
+    new_tokens = models.learn_tokens(model, tokenizer, base, recipe.model)
+    questions = askable(tokenizer, data.held_out)
+    exam = Exam(model, tokenizer, questions, evaluate.labels_of(questions))
     folder.add_event(
         "facts",
         versions={name: version(name) for name in VERSIONS_OF} | {"python": platform.python_version()},
@@ -91,6 +92,10 @@ def train(folder: RunFolder, settings: Settings) -> None:
         held_out_rows=len(held_rows.rows),
         rows_cut=train_rows.cut,
         rows_untrained=train_rows.untrained,
+        rows_over_long=train_rows.over_long,
+        rows_not_rendered=train_rows.not_rendered,
+        rows_unreadable=data.store.facts.bad_rows + data.sifted.unreadable,
+        cleaning=[asdict(step) for step in data.steps],
     )
     before = exam.take()
     folder.add_event("samples", samples=exam.table(before, None))
@@ -99,15 +104,17 @@ def train(folder: RunFolder, settings: Settings) -> None:
     reporter = Reporter(folder, device, recipe.training.save_total_limit)
     trainer = AnswersOnlyHead(
         model=model,
-        args=sft_config(recipe, device, precision, folder, has_held_out=bool(held_rows.rows)),
-        train_dataset=as_dataset(train_rows.rows),
-        eval_dataset=as_dataset(held_rows.rows) if held_rows.rows else None,
+        args=sft_config(recipe, device, precision, folder, has_held_out=len(held_rows.rows) > 0),
+        train_dataset=train_rows.rows,
+        eval_dataset=held_rows.rows if len(held_rows.rows) else None,
         processing_class=tokenizer,
-        peft_config=lora_config(recipe.adapter, model),
+        data_collator=None if recipe.training.packing else collator_for(tokenizer),  # TRL insists on its own to pack
+        peft_config=lora_config(recipe.adapter, model, new_tokens),
         callbacks=[reporter],
     )
     trainer.remove_callback(PrinterCallback)  # Reporter's lines say the same for people
     _adapter_in_full_precision(trainer.model, precision)
+    special_tokens.settle(trainer.model)
     trainable, total = trainer.model.get_nb_trainable_parameters()
     folder.add_event("facts", trainable_parameters=trainable, total_parameters=total)
     began = time.monotonic()
@@ -127,22 +134,11 @@ def train(folder: RunFolder, settings: Settings) -> None:
     folder.add_event("status", status=RunStatus.STOPPED if reporter.stopped else RunStatus.FINISHED)
 
 
-def prepare(tokenizer: Any, examples: Sequence[Any], recipe: Recipe) -> Rows:
-    """Tokenize `examples`, count what max_length cuts, and leave out rows that would teach nothing."""
-    limit = recipe.training.max_length
-    whole = [tokenize(tokenizer, e, assistant_only_loss=recipe.training.assistant_only_loss) for e in examples]
-    seen = [row.cut_at(limit) for row in whole]
-    kept = [row for row in seen if row.trained]
-    return Rows(kept, sum(len(row.input_ids) > limit for row in whole), len(seen) - len(kept))
+def lora_config(part: AdapterPart, model: Any, new_tokens: Sequence[int] = ()) -> LoraConfig:
+    """PEFT's settings for `part`, which train the rows of `new_tokens` besides.
 
-
-def as_dataset(rows: Sequence[Tokens]) -> Dataset:
-    """The columns that SFTTrainer takes as already tokenized."""
-    return Dataset.from_dict({"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]})
-
-
-def lora_config(part: AdapterPart, model: Any) -> LoraConfig:
-    """PEFT's settings for `part`. Raises InvalidInput when no layer of `model` has a name that is asked for."""
+    Raises InvalidInput when no layer of `model` has a name that is asked for.
+    """
     targets = part.target_modules
     if not isinstance(targets, str):
         head = model.get_output_embeddings()  # TRL computes the loss from its weight alone
@@ -160,6 +156,7 @@ def lora_config(part: AdapterPart, model: Any) -> LoraConfig:
         lora_dropout=part.lora_dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
         task_type="CAUSAL_LM",
+        trainable_token_indices=special_tokens.trainable_indices(model, new_tokens),
     )
 
 
@@ -229,46 +226,3 @@ def _result(trainer: SFTTrainer, reporter: Reporter, device: Device, elapsed: fl
         "tokens_per_second": tokens / reporter.training_seconds if reporter.training_seconds else None,
         "memory_bytes": devices.peak_memory_bytes(device),
     }
-
-
-@dataclass
-class Exam:
-    """The held-out questions, asked before and after."""
-
-    model: Any
-    tokenizer: Any
-    held_out: list[Any]
-    labels: list[str]
-
-    def take(self) -> tuple[evaluate.Accuracy | None, list[str]]:
-        """Accuracy (where answers are labels) and answers to read. Training changes the model in place."""
-        if not self.held_out:
-            return None, []
-        with torch.inference_mode():
-            score = evaluate.accuracy(self.model, self.tokenizer, self.held_out, self.labels) if self.labels else None
-            return score, evaluate.sample_answers(self.model, self.tokenizer, self.held_out)
-
-    def table(self, before: tuple[Any, list[str]], after: tuple[Any, list[str]] | None) -> list[dict[str, Any]]:
-        """The answers side by side, for the run's page."""
-        rows = evaluate.sample_rows(self.held_out)
-        return [
-            {
-                "prompt": [dict(message) for message in row.prompt],
-                "wanted": row.answer,
-                "before": before[1][number],
-                "after": after[1][number] if after else None,
-            }
-            for number, row in enumerate(rows)
-        ]
-
-    def score(self, before: tuple[Any, list[str]], after: tuple[Any, list[str]]) -> dict[str, Any]:
-        """Held-out accuracy before and after, for the run's result; empty where answers are no labels."""
-        if before[0] is None or after[0] is None:
-            return {}
-        return {
-            "accuracy_before": before[0].exact,
-            "accuracy_after": after[0].exact,
-            "named_before": before[0].named,
-            "named_after": after[0].named,
-            "accuracy_rows": after[0].rows,
-        }

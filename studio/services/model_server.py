@@ -125,9 +125,12 @@ class ModelServer:
             trust_env=False,  # a proxy from the environment must not see loopback
         )
 
-    def ask(self, what: str, recipe: Recipe) -> dict[str, Any]:
-        """The server's answer about `recipe`: what is "model", "dataset" or "plan". Raises StudioError."""
-        return dict(self._request("POST", f"/studio/{what}", json=recipe.model_dump(mode="json")))
+    def ask(self, what: str, recipe: Recipe, **query: str) -> dict[str, Any]:
+        """The server's answer about `recipe`: what is "model", "plan", "look", "scan", "lengths" or "rows" (with the
+        query numbers="1,2"). Raises StudioError.
+        """
+        body = recipe.model_dump(mode="json")
+        return dict(self._request("POST", f"/studio/{what}", json=body, params=query))
 
     def search(self, text: str) -> list[dict[str, Any]]:
         """Models on the Hub that match `text`."""

@@ -21,7 +21,8 @@ from studio.history import History, is_damaged, set_aside
 from studio.recipe import Recipe, recipe_from_dict
 from studio.run_folder import RunFolder, now
 from studio.runs import Export, Metric, Run, RunStatus
-from studio.services import names, supervisor, trash, workers
+from studio.services import datasets, names, supervisor, trash, workers
+from studio.services.datasets import RegisteredDataset
 from studio.services.model_server import ModelServer
 from studio.services.paths import check_recipe_paths
 from studio.services.supervisor import Supervisor, take
@@ -188,19 +189,28 @@ class Studio:
 
     def take_upload(self, source: Path, original_name: str) -> Path:
         """Keep an uploaded file in the studio's datasets under a harmless name; an equal name gets a number."""
-        original = Path(original_name)
-        target = _new_file(self.settings.uploads, names.slug(original.stem), names.suffix(original.suffix))
-        try:
-            shutil.copyfile(source, target)
-        except BaseException:
-            target.unlink()  # half a file would look like a whole one
-            raise
-        return target
+        return datasets.take_upload(self.settings, source, original_name)
 
     def uploads(self) -> list[Path]:
         """The files that were uploaded, newest first."""
-        files = [path for path in self.settings.uploads.iterdir() if path.is_file()]
-        return sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
+        return datasets.uploads(self.settings)
+
+    def datasets(self) -> list[RegisteredDataset]:
+        """The registered datasets, newest first."""
+        return datasets.registered(self.settings)
+
+    def save_dataset(self, name: str, licence: str, recipe: Recipe, fingerprint: str, rows: int) -> RegisteredDataset:
+        """Register the data and cleaning of `recipe` under a name. Raises StudioError before anything is written."""
+        check_recipe_paths(recipe, self.settings)
+        return datasets.register(self.settings, name, licence, recipe, fingerprint, rows)
+
+    def forget_dataset(self, slug: str) -> None:
+        """Take a registered dataset off the list; its files stay. Raises NotFound when it is not on it."""
+        datasets.forget(self.settings, slug)
+
+    def runs_of_dataset(self, entry: RegisteredDataset) -> list[Run]:
+        """The runs that learned from a registered dataset, newest first."""
+        return datasets.runs_of(self.history, entry)
 
     def versions(self, run: Run) -> dict[str, Any]:
         """Library versions that a run was made with."""
@@ -218,18 +228,6 @@ def _open_history(settings: Settings, *, may_rebuild: bool) -> tuple[History, st
     notice = f"The history database was damaged. It was set aside as {aside} and rebuilt from the run folders."
     log.warning(notice)
     return History.open(settings.database_url), notice
-
-
-def _new_file(folder: Path, stem: str, suffix: str) -> Path:
-    """Create an empty file under a name that is free: two uploads at once never get the same one."""
-    number = 1
-    while True:
-        target = folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
-        try:
-            target.touch(exist_ok=False)
-            return target
-        except FileExistsError:
-            number += 1
 
 
 def refuse_if_supervised(settings: Settings) -> None:

@@ -51,9 +51,9 @@ def build_app(opened: Studio, downloads: Downloads) -> gr.Blocks:
     with gr.Blocks(
         title="Finetune Studio", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)
     ) as demo:
-        draft = gr.BrowserState(
-            START_DRAFT, storage_key="finetune-studio-draft", secret=browser_secret(opened.settings)
-        )
+        secret = browser_secret(opened.settings)
+        draft = gr.BrowserState(START_DRAFT, storage_key="finetune-studio-draft-2", secret=secret)
+        sketch = gr.BrowserState(None, storage_key="finetune-studio-data", secret=secret)
         watched, preview, adopted, header_seen = gr.State(None), gr.State(0), gr.State(0), gr.State(None)
         timer = gr.Timer(TICK_SECONDS)
         header = piece(header_html("Idle", ""), elem_id="header")
@@ -78,7 +78,7 @@ def build_app(opened: Studio, downloads: Downloads) -> gr.Blocks:
             **AT_ONCE,
         )
         model_tab.connect(parts["model"], shared, demo)
-        data_tab.connect(parts["data"], shared, demo)
+        data_tab.connect(parts["data"], shared, demo, sketch, parts["tune"].fields, tab_items["data"].select)
         tune_tab.connect(parts["tune"], shared, demo, timer)
         parts["tune"].chat.click(lambda: gr.update(selected="chat"), None, [tabs], **AT_ONCE)
         chat_tab.connect(parts["chat"], shared, demo, tab_items["chat"].select)
@@ -181,6 +181,13 @@ def free_port(settings: Settings) -> int:
     raise Refused(f"The ports {wanted} to {wanted + 99} are all in use. Choose another with --port.")
 
 
+def closed_paths(settings: Settings) -> list[str]:
+    """Everything in the home but the folder that browsers upload into: gradio refuses to read a blocked upload."""
+    folders = (settings.models, settings.uploads, settings.data_cache, settings.runs, settings.trash, settings.logs)
+    inside = {*folders, *settings.home.iterdir()} - {settings.temporary}
+    return sorted(str(path) for path in inside)
+
+
 def launch(opened: Studio) -> tuple[gr.Blocks, str]:
     """Serve the pages; returns the app and its URL. Every argument that is not gradio's default is there for safety."""
     settings = opened.settings
@@ -201,7 +208,7 @@ def launch(opened: Studio) -> tuple[gr.Blocks, str]:
         show_error=False,
         strict_cors=True,
         allowed_paths=[],
-        blocked_paths=[str(settings.home)],
+        blocked_paths=closed_paths(settings),
         max_file_size="4gb",
         mcp_server=False,
         pwa=False,

@@ -78,7 +78,7 @@ class _Scale:
             self.low = float(math.floor(math.log10(min(finite, default=0.1))))
             self.high = max(self.low + 1, math.ceil(math.log10(max(finite, default=10.0))))
         else:
-            self.low, self.high = 0.0, _round_up(max(finite, default=1.0))
+            self.low, self.high = 0.0, round_up(max(finite, default=1.0))
 
     def x(self, step: float) -> float:
         return LEFT + (RIGHT - LEFT) * step / self.last_step
@@ -95,7 +95,7 @@ class _Scale:
         return [self.high * part / 4 for part in range(5)]
 
 
-def _round_up(value: float) -> float:
+def round_up(value: float) -> float:
     """The next of 1, 2, 4, 5 or 8 times a power of ten: a top line whose quarters are easy to read."""
     if value <= 0:
         return 1.0

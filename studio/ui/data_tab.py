@@ -1,241 +1,221 @@
-"""Tab 2, Data: choose examples on the left; on the right read them as a person, and as the model does."""
+"""Tab 2, Data: choose examples on the left; on the right what is worth fixing, and the rows as people and models read.
+
+The page asks two questions about what is chosen: a look at the beginning, answered at once, and a scan of all rows,
+which goes on in the model server while the timer asks how far it is. data_layout.py has the components, data_looking.py
+what is shown, data_choices.py what is chosen; here is which event does what.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from html import escape
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
 
-from studio.errors import InvalidInput, StudioError
-from studio.recipe import STARTER_PREFIX, recipe_from_dict
-from studio.services.paths import check_recipe_paths
-from studio.starter_sets import SETS
-from studio.ui import charts
+from studio.ui import data_choices, data_looking, data_pager, data_paging, data_using
+from studio.ui.data_choices import Page
+from studio.ui.data_layout import DataTab, build
 from studio.ui.guard import told
-from studio.ui.run_view import say
-from studio.ui.shared import AT_ONCE, PRIVATE, Shared, piece
+from studio.ui.shared import AT_ONCE, PRIVATE, QUIET, Shared
 
-SOURCES = ("Starter", "Upload", "Path or Hub")
-VIEWS = ("Rows", "As the model sees it", "Raw")
-STARTERS = [(f"{s.title}\n{s.sentence}", f"{STARTER_PREFIX}{s.name}") for s in SETS]
-WAITING = '<div class="empty">Reading the dataset. The first look takes a few seconds.</div>'
+__all__ = ["DataTab", "build", "connect"]
 
 
-@dataclass(frozen=True)
-class DataTab:
-    """The tab's components."""
-
-    source: Any
-    starter: Any
-    upload: Any
-    named: Any
-    revision: Any
-    split: Any
-    read_as: Any
-    message: Any
-    view: Any
-    rows: Any
-    use: Any
-    answer: Any
-    """gr.State with what the model server last said, so that switching the view asks nobody."""
-
-    @property
-    def choice(self) -> list[Any]:
-        """What decides the dataset, in the order that `chosen_part` takes it."""
-        return [self.source, self.starter, self.named, self.revision, self.split]
+def connect(tab: DataTab, shared: Shared, demo: Any, sketch: Any, tune_fields: Mapping[str, Any], opened: Any) -> None:
+    """Wire the events. `sketch` is what the page has chosen, kept by the browser; `opened` the tab's select event."""
+    page = Page(shared, tab, sketch, tune_fields)
+    begun = [sketch, tab.asked, tab.slider, *tab.fields.values(), *_source_parts(tab)]
+    demo.load(shows(lambda draft, kept: data_choices.begin(page, draft, kept)), [shared.draft, sketch], begun, **QUIET)
+    shared.adopted.change(shows(lambda draft: data_choices.begin(page, draft, None)), [shared.draft], begun, **QUIET)
+    opened(
+        shows(lambda *values: data_choices.revisit(page, *values)),
+        [shared.draft, tab.asked, tab.looked],
+        [sketch, tab.asked, tab.slider],
+        **QUIET,
+    )
+    _connect_looking(page)
+    _connect_views(page)
+    _connect_sources(page)
+    _connect_fields(page)
+    _connect_rest(page)
 
 
-def build() -> DataTab:
-    """Lay the tab out."""
-    answer = gr.State(None)
-    with gr.Row(elem_classes="cols"):
-        with gr.Column(elem_classes="left"), gr.Column(elem_classes="card"):
-            piece('<h2 class="t">Dataset</h2><p class="sub">Examples of questions and the answers you want.</p>')
-            source = gr.Radio(SOURCES, value=SOURCES[0], show_label=False, container=False, elem_classes="segments")
-            starter = gr.Radio(
-                STARTERS, value=STARTERS[0][1], show_label=False, container=False, elem_classes="choices"
-            )
-            upload = gr.File(
-                label="A jsonl, json, csv or parquet file",
-                file_types=[".jsonl", ".json", ".csv", ".parquet"],
-                visible=False,
-                height=150,
-                elem_id="upload",
-            )
-            named = gr.Textbox(
-                label="File on this machine, or Hub name",
-                visible=False,
-                max_lines=1,
-                info="A path such as /data/rows.jsonl, or owner/name.",
-                placeholder="owner/name",
-            )
-            with gr.Accordion("Split and revision", open=False, elem_classes="fold", visible=False) as more:
-                split = gr.Textbox(
-                    label="split", value="train", info="Which part of a Hub dataset to train on.", max_lines=1
-                )
-                revision = gr.Textbox(
-                    label="revision", info="Branch, tag or commit; empty takes the newest.", max_lines=1
-                )
-            read_as = piece("")
-            message = piece("")
-        with gr.Column(elem_classes="right"), gr.Column(elem_classes="card"):
-            view = gr.Radio(VIEWS, value=VIEWS[0], show_label=False, container=False, elem_classes="segments")
-            rows = piece(WAITING, elem_classes="view")
-            with gr.Row(elem_classes="actions"):
-                use = gr.Button("Use this dataset", variant="primary", elem_id="use-data")
-    source.change(
-        lambda s: [gr.update(visible=s == name) for name in SOURCES] + [gr.update(visible=s == SOURCES[2])],
-        [source],
-        [starter, upload, named, more],
+def shows(handler: Callable[..., dict[Any, Any]]) -> Callable[..., Any]:
+    """A handler that answers with the components it changes; that it changes none is said the way gradio wants it."""
+    guarded = told(handler)
+    return lambda *values: guarded(*values) or gr.skip()
+
+
+def _source_parts(tab: DataTab) -> list[Any]:
+    sources, cleaning = tab.sources, tab.cleaning
+    return [
+        *sources.groups,
+        sources.source,
+        sources.mine,
+        sources.mine_empty,
+        sources.forget,
+        sources.earlier,
+        sources.named,
+        cleaning.mix_name,
+        cleaning.save_name,
+        cleaning.save_licence,
+        cleaning.saved,
+    ]
+
+
+def _connect_looking(page: Page) -> None:
+    """One listener makes all looks, the last one wins: two at once could answer in the wrong order."""
+    tab, shared = page.tab, page.shared
+    reading, cleaning = tab.reading, tab.cleaning
+    seen = [
+        tab.looked, tab.scan, tab.place, tab.rows, tab.audit, tab.changed, tab.use_message, tab.view, tab.shown,
+        tab.lengths_group, tab.lengths, tab.slider, tab.pager, tab.pager_words, tab.previous, tab.following,
+        reading.said, reading.message, reading.bad, reading.bad_actions, reading.skip, reading.stop, reading.mapping,
+        reading.columns, cleaning.fold, cleaning.message, cleaning.held_fold, cleaning.mix_fold, cleaning.mixed,
+        *cleaning.counts.values(), *reading.fields.values(), cleaning.fields["data.held_out_by"],
+        cleaning.fields["cleaning.near_duplicate_similarity"],
+    ]  # fmt: skip
+    look = shows(lambda d, s, looked, place, view: data_looking.look(shared, tab, d, s, looked, (place, view)))
+    asked = [shared.draft, tab.asked, tab.looked, tab.place, tab.view]
+    poll: dict[str, Any] = {
+        "fn": shows(lambda looked, scan, place, view: data_looking.poll(shared, tab, looked, scan, (place, view))),
+        "inputs": [tab.looked, tab.scan, tab.place, tab.view],
+        "outputs": seen,
+        **AT_ONCE,
+    }
+    gr.on([tab.asked.change, shared.preview.change], look, asked, seen, trigger_mode="always_last", **QUIET).then(
+        **poll
+    )
+    tab.timer.tick(**poll)
+
+
+def _connect_views(page: Page) -> None:
+    tab, shared = page.tab, page.shared
+    views = [tab.lengths_group, tab.pager, tab.shown, tab.lengths]
+    tab.view.change(
+        shows(lambda *values: data_paging.show_view(tab, *values)), [tab.view, tab.rows, tab.looked, tab.scan], views,
+        **AT_ONCE,
+    )  # fmt: skip
+    for button, pages in ((tab.previous, -1), (tab.following, 1)):
+        button.click(
+            lambda place, scan, pages=pages: data_pager.moved(place, pages, _counted(scan)),
+            [tab.place, tab.scan],
+            [tab.place],
+            **QUIET,
+        )
+    tab.go_to.submit(
+        lambda place, scan, number: data_pager.asked_for(place, number, _counted(scan)),
+        [tab.place, tab.scan, tab.go_to],
+        [tab.place],
+        **QUIET,
+    )
+    tab.place.change(
+        shows(lambda looked, scan, place, view: data_paging.turn(shared, tab, looked, scan, (place, view))),
+        [tab.looked, tab.scan, tab.place, tab.view],
+        [tab.rows, *views, tab.pager_words, tab.previous, tab.following],
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    tab.slider.input(
+        told(lambda looked, scan, length: data_paging.slide(shared, looked, scan, length)),
+        [tab.looked, tab.scan, tab.slider],
+        [tab.lengths],
+        trigger_mode="always_last",
         **AT_ONCE,
     )
-    return DataTab(source, starter, upload, named, revision, split, read_as, message, view, rows, use, answer)
+    tab.slider.release(
+        shows(lambda draft, count, length: data_choices.set_length(page, draft, count, length)),
+        [shared.draft, shared.preview, tab.slider],
+        [shared.draft, shared.preview, *page.tune_fields.values()],
+        **QUIET,
+    )
 
 
-def connect(tab: DataTab, shared: Shared, demo: Any) -> None:
-    """Wire the events."""
-    look = told(lambda draft, view, *values: look_at(shared, draft, view, *values))
-    seen = [tab.rows, tab.read_as, tab.message, tab.answer]
-    asked = [shared.draft, tab.view, *tab.choice]
-    begun = [demo.load, shared.adopted.change]
-    gr.on(begun, fill_from_draft, [shared.draft], [tab.source, tab.starter, tab.named], **AT_ONCE).then(
-        look, asked, seen, **PRIVATE, show_progress="hidden"
+def _counted(scan: Any) -> int | None:
+    return scan["rows"] if scan and "rows" in scan else None
+
+
+def _connect_sources(page: Page) -> None:
+    tab, sources = page.tab, page.tab.sources
+    parts = _source_parts(tab)
+    sources.source.input(
+        shows(lambda source: data_choices.show_source(page, source)), [sources.source], parts, **AT_ONCE
     )
-    tab.upload.upload(told(lambda file: take_upload(shared, file)), [tab.upload], [tab.named], **PRIVATE).then(
-        look, asked, seen, **PRIVATE, show_progress="minimal"
-    )
-    gr.on(
-        [
-            tab.source.input,
-            tab.starter.input,
-            tab.named.submit,
-            tab.named.blur,
-            tab.split.submit,
-            tab.revision.submit,
-            shared.preview.change,
-        ],
-        look,
-        asked,
-        seen,
-        trigger_mode="always_last",
+    chosen = [page.sketch, tab.asked, *tab.fields.values(), *parts]
+    choose = shows(lambda sketch, name: data_choices.choose(page, sketch, name))
+    sources.starter.input(choose, [tab.asked, sources.starter], chosen, **QUIET)
+    sources.earlier.input(choose, [tab.asked, sources.earlier], chosen, **QUIET)
+    gr.on([sources.named.submit, sources.named.blur], choose, [tab.asked, sources.named], chosen, **QUIET)
+    sources.mine.input(shows(lambda slug: data_choices.choose_saved(page, slug)), [sources.mine], chosen, **QUIET)
+    sources.forget.click(shows(lambda slug: data_choices.forget(page, slug)), [sources.mine], parts, **QUIET)
+    sources.upload.upload(
+        shows(lambda sketch, file: data_choices.take_upload(page, sketch, file)),
+        [tab.asked, sources.upload],
+        chosen,
         **PRIVATE,
         show_progress="minimal",
     )
-    tab.view.change(show_view, [tab.answer, tab.view], [tab.rows], **AT_ONCE)
-    tab.use.click(
-        lambda draft, count, *values: use_dataset(shared, draft, count, *values),
-        [shared.draft, shared.preview, *tab.choice],
-        [shared.draft, shared.tabs, tab.message, shared.preview],
+
+
+def _connect_fields(page: Page) -> None:
+    """Fields that are typed into count when they are left or Enter is pressed, the others at once."""
+    tab = page.tab
+    changes = []
+    for component in tab.fields.values():
+        if isinstance(component, gr.Textbox | gr.Number):
+            changes += [component.submit, component.blur]
+        elif isinstance(component, gr.Slider):
+            changes.append(component.release)
+        else:
+            changes.append(component.input)
+    gr.on(
+        changes,
+        shows(lambda sketch, looked, *values: data_choices.gather(page, sketch, looked, *values)),
+        [tab.asked, tab.looked, *tab.fields.values()],
+        [page.sketch, tab.asked, tab.reading.message, tab.cleaning.message],
+        trigger_mode="always_last",
+        **QUIET,
+    )
+
+
+def _connect_rest(page: Page) -> None:
+    """Buttons: bad rows, changed content, mixing, saving, those inside our HTML, and the primary one."""
+    tab, shared, cleaning = page.tab, page.shared, page.tab.cleaning
+    asked = [page.sketch, tab.asked]
+    for button, policy in ((tab.reading.skip, "skip"), (tab.reading.stop, "stop")):
+        button.click(
+            shows(lambda sketch, policy=policy: data_choices.set_policy(page, sketch, policy)), [tab.asked], asked,
+            **QUIET,
+        )  # fmt: skip
+    tab.accept.click(
+        shows(lambda sketch, scan: data_choices.accept_content(page, sketch, scan)), [tab.asked, tab.scan], asked,
+        **QUIET,
+    )  # fmt: skip
+    tab.keep_looking.click(lambda: gr.update(visible=False), None, [tab.changed], **AT_ONCE)
+    cleaning.mix_add.click(
+        shows(lambda *values: data_choices.mix_in(page, *values)),
+        [shared.draft, tab.asked, cleaning.mix_name, cleaning.mix_weight],
+        [*asked, cleaning.mixed, cleaning.mix_name],
+        **QUIET,
+    )
+    cleaning.save.click(
+        shows(lambda *values: data_using.save(page, *values)),
+        [shared.draft, tab.asked, cleaning.save_name, cleaning.save_licence],
+        [cleaning.saved, tab.sources.mine, tab.sources.mine_empty],
         **PRIVATE,
+        show_progress="minimal",
     )
-
-
-def fill_from_draft(draft: dict[str, Any]) -> tuple[str, Any, str]:
-    """Show the dataset that the browser remembers."""
-    name = draft["data"]["dataset"]
-    known = {value for _, value in STARTERS}
-    if name in known:
-        return SOURCES[0], name, ""
-    return SOURCES[2], gr.skip(), name
-
-
-def take_upload(shared: Shared, file: str | None) -> str:
-    """Keep the uploaded file in the studio's home and name it as the chosen one."""
-    if file is None:
-        return ""
-    return str(shared.studio.take_upload(Path(file), Path(file).name))
-
-
-def chosen_part(
-    draft: dict[str, Any], source: str, starter: str, named: str, revision: str, split: str
-) -> dict[str, Any]:
-    """The recipe's data part that the fields say. Raises InvalidInput when nothing is named yet."""
-    name = starter if source == SOURCES[0] else (named or "").strip()
-    if not name:
-        raise InvalidInput("Drop a file, or name one." if source == SOURCES[1] else "Write a path or a Hub name.")
-    return {
-        **draft["data"],
-        "dataset": name,
-        "revision": (revision or "").strip() or None,
-        "split": (split or "").strip() or "train",
-    }
-
-
-def look_at(shared: Shared, draft: dict[str, Any], view: str, *values: Any) -> tuple[str, str, str, Any]:
-    """(rows, how they were read, message, the server's answer) for the chosen dataset."""
-    empty = '<div class="empty">Rows appear here once a dataset is named.</div>'
-    try:
-        part = chosen_part(draft, *values)
-    except InvalidInput:
-        return empty, "", "", None
-    try:
-        recipe = recipe_from_dict({**draft, "data": part})
-        check_recipe_paths(recipe, shared.studio.settings)
-        answer = shared.studio.server.ask("dataset", recipe)
-    except StudioError as error:
-        return empty, "", say("bad", "Not readable", str(error)), None
-    read_as = say(
-        "good",
-        f"Read as {answer['format']}",
-        f"because {answer['reason']}. "
-        f"{answer['train_rows']:,} rows to train on, {answer['held_out_rows']:,} held out to measure.",
+    form, elsewhere = list(tab.fields.values()), [shared.draft, shared.preview, *page.tune_fields.values()]
+    tab.pressed.change(
+        shows(lambda p, d, s, scan, *counts: data_choices.press(page, p, d, s, scan, counts)),
+        [tab.pressed, shared.draft, tab.asked, tab.scan, shared.preview, shared.adopted],
+        [*asked, tab.place, tab.view, tab.slider, shared.adopted, *form, *elsewhere],
+        **QUIET,
     )
-    return show_view(answer, view), read_as, "", answer
-
-
-def use_dataset(shared: Shared, draft: dict[str, Any], count: int, *values: Any) -> tuple[Any, Any, str, int]:
-    """Take the dataset into the draft, if it can be read, and go on to fine-tuning."""
-    try:
-        part = chosen_part(draft, *values)
-        recipe = recipe_from_dict({**draft, "data": part})
-        check_recipe_paths(recipe, shared.studio.settings)
-        shared.studio.server.ask("dataset", recipe)
-    except StudioError as error:
-        return gr.skip(), gr.skip(), say("bad", "Not usable", str(error)), count
-    return {**draft, "data": part}, gr.update(selected="tune"), "", count + 1
-
-
-def show_view(answer: dict[str, Any] | None, view: str) -> str:
-    """The first rows in one of the three views."""
-    if answer is None:
-        return WAITING
-    if view == VIEWS[2]:
-        raw = "\n\n".join(json.dumps(row["raw"], ensure_ascii=False, indent=2) for row in answer["rows"])
-        return f'<pre class="code" style="max-height:none">{escape(raw)}</pre>'
-    if view == VIEWS[1]:
-        return "".join(map(tokens_html, answer["rows"])) + charts.legend(
-            [("trained: the model learns to write this", "--c1"), ("context: it only reads this", "--c5")]
-        )
-    return "".join(map(turns_html, answer["rows"]))
-
-
-def turns_html(row: dict[str, Any]) -> str:
-    """A row as people read it."""
-    if row["text"] is not None:
-        return f'<div class="turns"><div class="turn user">{escape(row["text"])}</div></div>'
-    turns = "".join(
-        f'<div class="turn {escape(turn["role"])}">{escape(turn["content"])}</div>' for turn in row["messages"]
+    tab.use.click(
+        shows(lambda *values: data_using.use(page, *values)),
+        [shared.draft, tab.asked, tab.looked, shared.preview, *form],
+        [page.sketch, shared.tabs, tab.use_message, *elsewhere],
+        **PRIVATE,
+        show_progress="minimal",
     )
-    return f'<div class="turns">{turns}</div>'
-
-
-def tokens_html(row: dict[str, Any]) -> str:
-    """A row as the model sees it: every token, what is trained underlined, what is cut struck out."""
-    if "problem" in row:
-        return say("bad", "Not usable", row["problem"])
-    classes = {"trained": "t", "context": "c", "cut": "x"}
-    pieces, counts = [], {"trained": 0, "context": 0, "cut": 0}
-    for text, kind in row["tokens"]:
-        counts[kind] += 1
-        tag = "u" if kind == "trained" else "span"
-        shown = escape(text).replace("\n", "↵\n")
-        pieces.append(f'<{tag} class="{classes[kind]}">{shown}</{tag}>')
-    total = max(1, sum(counts.values()))
-    told = f"{counts['trained']} of {total} tokens trained ({100 * counts['trained'] / total:.0f} %)"
-    if counts["cut"]:
-        told += f", {counts['cut']} cut by max_length"
-    return f'<div class="tok">{"".join(pieces)}</div><p class="small num">{told}</p>'

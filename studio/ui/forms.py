@@ -38,9 +38,8 @@ FOLDED: dict[str, tuple[str, ...]] = {
         "training.seed",
     ),
     "Data handling": (
-        "data.max_rows",
-        "data.held_out_rows",
         "training.assistant_only_loss",
+        "training.completion_only_loss",
         "training.packing",
         "training.train_sampling_strategy",
     ),
@@ -115,12 +114,12 @@ def shown_value(recipe: Recipe, name: str) -> Any:
 
 
 def read_form(draft: Mapping[str, Any], values: Mapping[str, Any]) -> Recipe:
-    """The recipe that the form says: model and data from `draft`, the rest from the components' `values` by field.
+    """The recipe that the form says: model, data and cleaning from `draft`, the rest from `values` by field.
 
     Raises InvalidInput with the field's name.
     """
     tree = Recipe().model_dump(mode="json")
-    for part in ("model", "data"):
+    for part in ("model", "data", "cleaning"):
         tree[part] |= dict(draft.get(part, {}))
     for name, value in values.items():
         part, _, field = name.partition(".")

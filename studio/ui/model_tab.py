@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -12,8 +11,8 @@ from studio import words
 from studio.errors import InvalidInput, StudioError
 from studio.recipe import STARTER_MODEL, recipe_from_dict
 from studio.services.paths import check_recipe_paths
-from studio.ui import charts
 from studio.ui.guard import told
+from studio.ui.model_view import card_html
 from studio.ui.run_view import say
 from studio.ui.shared import AT_ONCE, PRIVATE, Shared, piece
 
@@ -21,12 +20,15 @@ SOURCES = ("Starter", "Folder", "Hub")
 STARTER_WORDS = (
     "SmolLM2-135M-Instruct\n135 M parameters, 269 MB, Apache-2.0. Small enough to learn in minutes on a laptop."
 )
-PARTS = (
-    ("weights_bytes", "weights", "--c1"),
-    ("adapter_bytes", "adapter and gradients", "--c4"),
-    ("optimizer_bytes", "optimizer", "--c2"),
-    ("activations_bytes", "activations and logits", "--c3"),
-    ("process_bytes", "program", "--c5"),
+TEMPLATES = (
+    ("the model's own", "own"),
+    ("ChatML", "chatml"),
+    ("Llama 3", "llama-3"),
+    ("Llama 2", "llama-2"),
+    ("Mistral", "mistral"),
+    ("Gemma", "gemma"),
+    ("Alpaca", "alpaca"),
+    ("your own, in Jinja", "custom"),
 )
 
 
@@ -42,6 +44,7 @@ class ModelTab:
     hub_id: Any
     revision: Any
     template: Any
+    jinja: Any
     message: Any
     card: Any
     use: Any
@@ -49,7 +52,7 @@ class ModelTab:
     @property
     def choice(self) -> list[Any]:
         """What decides the model, in the order that `chosen_part` takes it."""
-        return [self.source, self.folder, self.hub_id, self.revision, self.template]
+        return [self.source, self.folder, self.hub_id, self.revision, self.template, self.jinja]
 
 
 def build() -> ModelTab:
@@ -90,11 +93,18 @@ def build() -> ModelTab:
                 revision = gr.Textbox(
                     label="revision", info="Branch, tag or commit of a Hub model; empty takes the newest.", max_lines=1
                 )
-                template = gr.Radio(
-                    [("the model's own", "own"), ("ChatML", "chatml")],
+                template = gr.Dropdown(
+                    list(TEMPLATES),
                     value="own",
                     label="chat_template",
-                    info="How a conversation is written for the model. ChatML is for models without a template.",
+                    info="How a conversation is written for the model. Choose another if it has none: ChatML is usual.",
+                )
+                jinja = gr.Textbox(
+                    label="chat_template_jinja",
+                    info="Your own template, as transformers reads it.",
+                    visible=False,
+                    lines=4,
+                    max_lines=12,
                 )
             message = piece("")
         with gr.Column(elem_classes="right"), gr.Column(elem_classes="card"):
@@ -103,7 +113,7 @@ def build() -> ModelTab:
             )
             with gr.Row(elem_classes="actions"):
                 use = gr.Button("Use this model", variant="primary", elem_id="use-model")
-    return ModelTab(source, starter, folder, search, found, hub_id, revision, template, message, card, use)
+    return ModelTab(source, starter, folder, search, found, hub_id, revision, template, jinja, message, card, use)
 
 
 def connect(tab: ModelTab, shared: Shared, demo: Any) -> None:
@@ -113,9 +123,10 @@ def connect(tab: ModelTab, shared: Shared, demo: Any) -> None:
         [demo.load, shared.adopted.change],
         fill_from_draft,
         [shared.draft],
-        [tab.source, tab.folder, tab.hub_id, tab.revision, tab.template],
+        tab.choice,
         **AT_ONCE,
     ).then(look, tab.choice, [tab.card, tab.message], **PRIVATE, show_progress="hidden")
+    tab.template.change(lambda name: gr.update(visible=name == "custom"), [tab.template], [tab.jinja], **AT_ONCE)
     tab.source.change(
         show_source, [tab.source], [tab.starter, tab.folder, tab.search, tab.found, tab.hub_id], **AT_ONCE
     )
@@ -127,6 +138,7 @@ def connect(tab: ModelTab, shared: Shared, demo: Any) -> None:
             tab.hub_id.submit,
             tab.hub_id.blur,
             tab.template.change,
+            tab.jinja.blur,
         ],
         look,
         tab.choice,
@@ -147,7 +159,7 @@ def connect(tab: ModelTab, shared: Shared, demo: Any) -> None:
     )
 
 
-def fill_from_draft(draft: dict[str, Any]) -> tuple[str, str, str, str, str]:
+def fill_from_draft(draft: dict[str, Any]) -> tuple[str, str, str, str, str, str]:
     """Show the model that the browser remembers."""
     part = draft["model"]
     name = part["base_model"]
@@ -158,6 +170,7 @@ def fill_from_draft(draft: dict[str, Any]) -> tuple[str, str, str, str, str]:
         name if source == SOURCES[2] else "",
         part.get("revision") or "",
         part.get("chat_template") or "own",
+        part.get("chat_template_jinja") or "",
     )
 
 
@@ -173,12 +186,17 @@ def show_source(source: str) -> list[Any]:
     ]
 
 
-def chosen_part(source: str, folder: str, hub_id: str, revision: str, template: str) -> dict[str, Any]:
+def chosen_part(source: str, folder: str, hub_id: str, revision: str, template: str, jinja: str) -> dict[str, Any]:
     """The recipe's model part that the fields say. Raises InvalidInput when nothing is named yet."""
     name = {SOURCES[0]: STARTER_MODEL, SOURCES[1]: (folder or "").strip(), SOURCES[2]: (hub_id or "").strip()}[source]
     if not name:
         raise InvalidInput("Name a folder or a .gguf file." if source == SOURCES[1] else "Search, or write a Hub name.")
-    return {"base_model": name, "revision": (revision or "").strip() or None, "chat_template": template}
+    return {
+        "base_model": name,
+        "revision": (revision or "").strip() or None,
+        "chat_template": template,
+        "chat_template_jinja": (jinja or "") if template == "custom" else "",
+    }
 
 
 def look_at(shared: Shared, *values: str) -> tuple[Any, str]:
@@ -226,71 +244,7 @@ def use_model(shared: Shared, draft: dict[str, Any], count: int, *values: str) -
         part = chosen_part(*values)
         recipe = recipe_from_dict({"model": part})
         check_recipe_paths(recipe, shared.studio.settings)
-        answer = shared.studio.server.ask("model", recipe)
+        shared.studio.server.ask("model", recipe)
     except StudioError as error:
         return gr.skip(), gr.skip(), say("bad", "Not usable", str(error)), count
-    if not answer["card"]["has_chat_template"] and part["chat_template"] == "own":
-        return gr.skip(), gr.skip(), say("warn", "No chat template", NO_TEMPLATE), count
     return {**draft, "model": part}, gr.update(selected="data"), "", count + 1
-
-
-NO_TEMPLATE = (
-    "This model does not say how a conversation is written. Open “Revision and chat template” and choose ChatML: it is "
-    "then taught, and saved with the adapter."
-)
-
-
-def card_html(answer: dict[str, Any]) -> str:
-    """The right side: what the model is, and the picture of what each method would take here."""
-    card = answer["card"]
-    template = (
-        "has its own chat template" if card["has_chat_template"] else "no chat template: choose ChatML on the left"
-    )
-    context = f"{card['context_length']:,} tokens" if card["context_length"] else "–"
-    parameters = f"{words.count(card['parameters'])} ({card['parameters']:,})" if card["parameters"] else "–"
-    entries = (
-        ("Architecture", card["architecture"]),
-        ("Parameters", parameters),
-        ("Context", context),
-        ("Conversation", template),
-        ("Licence", licence_words(card["licence"])),
-        ("Weights on disk", words.size(card["size_bytes"])),
-    )
-    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in entries)
-    return (
-        f'<h2 class="t">{escape(card["name"])}</h2><dl class="facts">{facts}</dl>'
-        '<h3 class="t">What training it here would take</h3>' + methods_html(answer)
-    )
-
-
-def licence_words(licence: str) -> str:
-    """The licence with what it means in a plain word."""
-    meaning = {
-        "apache-2.0": "Apache-2.0: use, change and share freely, also commercially",
-        "mit": "MIT: use, change and share freely, also commercially",
-    }
-    return meaning.get(licence, licence or "not stated: ask the owner before you share results")
-
-
-def methods_html(answer: dict[str, Any]) -> str:
-    """Full, LoRA and QLoRA side by side against the free memory: the whole idea of PEFT in one picture."""
-    free = answer["memory_free_bytes"]
-    widest = max(method["total_bytes"] for method in answer["methods"].values())
-    rows = []
-    for name, method in answer["methods"].items():
-        bar = charts.stacked_bar([(word, method[key], colour) for key, word, colour in PARTS], widest)
-        fits = "fits" if method["total_bytes"] < free else "too large"
-        kind = "good" if fits == "fits" else "bad"
-        rows.append(
-            f'<b>{name}</b>{bar}<span class="num">about {words.size(method["total_bytes"])} '
-            f'<span class="chip {kind}">{fits}</span></span>'
-        )
-    lora = answer["methods"]["LoRA"]
-    trained = words.percent(lora["trainable_parameters"] / lora["total_parameters"], 1)
-    return (
-        f'<div class="methods">{"".join(rows)}</div>'
-        + charts.legend([(word, colour) for _, word, colour in PARTS])
-        + f'<p class="small">Full fine-tuning changes every weight. LoRA trains {trained} as many, in an adapter '
-        f"beside the frozen model; QLoRA also stores the frozen model in 4 bits. For one row of 512 tokens at a time; "
-        f"{words.size(free)} are free here.</p>"
-    )

@@ -10,7 +10,7 @@ from studio.recipe import PRESETS, STARTER_MODEL, Recipe
 from studio.services import forecast
 from studio.services.studio import Studio
 from studio.ui import charts
-from studio.ui.model_tab import PARTS
+from studio.ui.model_view import PARTS
 from studio.ui.run_view import say
 
 
@@ -86,15 +86,17 @@ def advices(recipe: Recipe, answer: dict[str, Any]) -> list[tuple[str, str, str]
                 "double gradient_accumulation_steps, turn on gradient_checkpointing, choose 4-bit NF4.",
             )
         )
-    if answer["rows_cut"]:
+    if answer["answers_cut"]:
         found.append(
             (
                 "warn",
                 "Worth a look",
-                f"{answer['rows_cut']} of {answer['planned_rows']} rows are cut at the end, so "
-                f"the model would not learn to stop there. max_length {answer['longest_tokens']} holds them all.",
+                f"{answer['answers_cut']:,} of {answer['train_rows']:,} answers are cut at the end, so the model would "
+                f"not learn to stop there. max_length {answer['longest_tokens']:,} holds them all.",
             )
         )
+    elif answer["rows_cut"]:
+        found.append(("note", "Worth knowing", f"{answer['rows_cut']:,} rows are cut at max_length, no answer is."))
     if answer["rows_untrained"]:
         found.append(
             ("warn", "Worth a look", f"{answer['rows_untrained']} rows have no trained token left and are left out.")

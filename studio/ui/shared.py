@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,15 @@ from studio.services.studio import Studio
 
 START_DRAFT: dict[str, Any] = Recipe().model_dump(mode="json")
 """The recipe that a new visitor's pages begin with."""
+
+
+def whole_draft(draft: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`draft` with every field of a recipe: one that an older studio left in a browser lacks the newer ones."""
+    kept = draft or {}
+    return {
+        part: {**fields, **{name: value for name, value in kept.get(part, {}).items() if name in fields}}
+        for part, fields in START_DRAFT.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import PretrainedConfig
 
 from studio.messages import Example
 from studio.ml.evaluate import Accuracy, accuracy, labels_of, normalised, sample_answers, sample_rows
@@ -29,6 +30,7 @@ class Speaker:
         self.tokenizer = tokenizer
         self.answers = answers
         self.device = torch.device("cpu")
+        self.config = PretrainedConfig(vocab_size=len(tokenizer))
         self.training = False
         self.allowed_tokens = 0
 

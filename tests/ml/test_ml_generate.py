@@ -124,3 +124,21 @@ def test_a_conversation_longer_than_the_model_can_read_is_refused(talker: Any, t
     limit = talker.config.max_position_embeddings
     with pytest.raises(InvalidInput, match=f"this model reads at most {limit:,}. Clear the chat".replace(".", r"\.")):
         streamed(talker, tokenizer, "x" * (limit + 1), max_new_tokens=4)
+
+
+def test_rows_that_belong_to_no_token_are_never_said(talker: Any, tokenizer: Any) -> None:
+    """Vocabularies are padded, and the embeddings of a base grow for the tokens of another run's adapter."""
+    prompts = [ask(question) for question in QUESTIONS]
+    before = answer_all(talker, tokenizer, prompts, 16)
+
+    talker.resize_token_embeddings(262, mean_resizing=False)
+    with torch.no_grad():  # two rows of which one always has a large score
+        talker.lm_head.weight[259] = 100 * talker.lm_head.weight[40]
+        talker.lm_head.weight[260] = -100 * talker.lm_head.weight[40]
+    ids = torch.tensor([encode(tokenizer, prompts[0])])
+    freely = talker.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=1, do_sample=False, pad_token_id=0
+    )
+
+    assert freely[0, -1] >= 259
+    assert answer_all(talker, tokenizer, prompts, 16) == before

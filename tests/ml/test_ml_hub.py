@@ -14,7 +14,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import datasets
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
@@ -23,8 +22,7 @@ from transformers import LlamaForCausalLM
 
 from studio.errors import InvalidInput, NotFound, Refused, Unavailable
 from studio.ml import hub, models
-from studio.ml.datasets import load
-from studio.recipe import DataPart, ModelPart
+from studio.recipe import ModelPart
 from studio.settings import Settings
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -138,7 +136,6 @@ def point_client_at(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", address)
     monkeypatch.setattr(_http, "time", SimpleNamespace(time=time.time, sleep=lambda seconds: None))  # retry at once
 
 
@@ -243,30 +240,3 @@ def test_a_name_that_cannot_be_one_is_refused_without_asking(fake_hub: FakeHub, 
     with pytest.raises(InvalidInput, match="no Hub name"):
         fetch(name)
     assert fake_hub.asked == []
-
-
-# -- datasets -------------------------------------------------------------------------------------------------
-
-
-def test_a_gated_dataset_tells_how_to_get_it(fake_hub: FakeHub) -> None:
-    fake_hub.repos = {"big/rows": FakeRepo({"train.jsonl": b'{"text": "a"}\n'}, gated=True, kind="datasets")}
-
-    with pytest.raises(Refused, match=r"huggingface\.co/datasets/big/rows, accept the terms"):
-        load(DataPart(dataset="big/rows"), seed=0)
-
-
-def test_an_unknown_dataset_may_be_misspelt_or_private(fake_hub: FakeHub) -> None:
-    with pytest.raises(NotFound, match=r"no tiny/rwos on the Hub"):
-        load(DataPart(dataset="tiny/rwos"), seed=0)
-
-
-def test_an_unknown_revision_of_a_dataset_is_told(fake_hub: FakeHub) -> None:
-    fake_hub.repos = {"tiny/rows": FakeRepo({"train.jsonl": b'{"text": "a"}\n'}, kind="datasets")}
-
-    with pytest.raises(NotFound, match="tiny/rows has no such revision"):
-        load(DataPart(dataset="tiny/rows", revision="no-such-branch"), seed=0)
-
-
-def test_a_dataset_without_the_network_is_told_as_such() -> None:
-    with pytest.raises(Unavailable, match="tiny/rows is not on this machine and the Hub cannot be reached"):
-        load(DataPart(dataset="tiny/rows"), seed=0)

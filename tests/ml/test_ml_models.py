@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from studio.errors import InvalidInput, Refused, Unavailable
 from studio.ml import devices, models
@@ -260,7 +260,7 @@ def test_chatml_ends_each_turn_with_the_end_token(toy_copy: Path) -> None:
     assert tokenizer.eos_token_id in tokenize(tokenizer, example()).labels
 
 
-def test_chatml_for_a_model_that_does_not_know_it_ends_with_the_models_own_token(toy_copy: Path) -> None:
+def test_chatml_for_a_model_that_does_not_know_it_brings_its_tokens(toy_copy: Path) -> None:
     """A Llama or GPT-2 without ChatML's tokens: `<|im_end|>` would be ten pieces of text and never an end."""
     (toy_copy / "chat_template.jinja").unlink()
     (toy_copy / "tokenizer.json").write_text((toy_copy / "tokenizer.json").read_text().replace("<|im_end|>", "</s>"))
@@ -268,9 +268,19 @@ def test_chatml_for_a_model_that_does_not_know_it_ends_with_the_models_own_token
 
     tokenizer = models.load_tokenizer(toy_copy, ModelPart(chat_template="chatml"))
 
-    assert tokenizer.eos_token == "</s>"
-    assert render(tokenizer, HI) == "<|im_start|>user\nHi</s>\n<|im_start|>assistant\nHello</s>\n"
+    assert tokenizer.eos_token == "<|im_end|>"
+    assert tokenizer.eos_token_id == 259  # behind the 259 tokens of the toy
+    assert render(tokenizer, HI) == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n"
     assert tokenizer.eos_token_id in tokenize(tokenizer, example()).labels
+
+
+def test_a_tokenizer_that_cannot_say_where_its_tokens_stand_is_refused(
+    toy_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PreTrainedTokenizerFast, "is_fast", False)
+
+    with pytest.raises(InvalidInput, match=r"its tokenizer has no tokenizer\.json"):
+        models.load_tokenizer(toy_model, ModelPart())
 
 
 def example() -> Any:

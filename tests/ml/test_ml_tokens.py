@@ -15,7 +15,7 @@ from trl import SFTConfig, SFTTrainer
 
 from studio.errors import InvalidInput
 from studio.messages import Example, Message
-from studio.ml.tokens import IGNORED, Tokens, tokenize
+from studio.ml.tokens import IGNORED, Tokens, end_ids, tokenize, tokenize_many
 
 
 def talk(*turns: str, system: str | None = None) -> Example:
@@ -83,6 +83,104 @@ def test_a_cut_row_keeps_its_beginning(tokenizer: Any) -> None:
     assert whole.cut_at(10_000) == whole
 
 
+def test_the_last_answer_alone_is_trained_if_asked(tokenizer: Any) -> None:
+    example = talk("Hi", "Hello!", "Bye", "So long.")
+
+    assert trained_pieces(tokenizer, tokenize(tokenizer, example, completion_only_loss=True)) == ["So long.<|im_end|>"]
+    assert tokenize(tokenizer, example, assistant_only_loss=False, completion_only_loss=True) == tokenize(
+        tokenizer, example, completion_only_loss=True
+    )
+
+
+def test_a_row_tells_where_its_answers_end(tokenizer: Any) -> None:
+    example = talk("Hi", "Hello!", "Bye", "So long.")
+    tokens = tokenize(tokenizer, example)
+    trained = [n for n, label in enumerate(tokens.labels) if label != IGNORED]
+
+    assert tokens.answer_ends[-1] == trained[-1] + 1 == len(tokens.input_ids) - 1  # behind it a line break
+    assert [tokens.input_ids[end - 1] for end in tokens.answer_ends] == [tokenizer.eos_token_id] * 2
+    assert tokens.cut_at(tokens.answer_ends[0]).answer_ends == tokens.answer_ends[:1]
+    assert tokenize(tokenizer, example, completion_only_loss=True).answer_ends == tokens.answer_ends[1:]
+    assert tokenize(tokenizer, example, assistant_only_loss=False).answer_ends == tokens.answer_ends[1:]
+    assert tokenize(tokenizer, Example(text="Once.")).answer_ends == (len("Once.") + 1,)
+
+
+def test_an_answer_without_an_end_of_its_own_is_told(tokenizer: Any) -> None:
+    """The last answer is closed with the end token; nothing is put in between two turns."""
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+    )
+
+    assert tokenize(tokenizer, talk("Hi", "Hello!")).ends_trained
+    assert not tokenize(tokenizer, talk("Hi", "Hello!", "Bye", "So long.")).ends_trained
+
+
+@pytest.mark.parametrize(
+    ("example", "twice"),
+    [
+        (Example(text="<|im_start|><|im_start|>Once."), True),
+        (Example(text="<|im_start|>Once."), False),
+        (talk("Hi", "Hello!"), False),
+    ],
+)
+def test_a_row_that_begins_twice_is_told(tokenizer: Any, example: Example, twice: bool) -> None:
+    assert tokenize(tokenizer, example).begins_twice is twice
+
+
+def test_an_answer_in_letters_of_several_bytes_is_trained_to_its_last_byte(tokenizer: Any) -> None:
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] + ':' + m['content'] }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
+    )
+    tokens = tokenize(tokenizer, talk("Hi", "🎈", "Bye", "é"))
+
+    assert trained_pieces(tokenizer, tokens) == ["🎈", "é<|im_end|>"]
+    assert len([label for label in tokens.labels if label != IGNORED]) == 4 + 2 + 1
+
+
+# -- many at once ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [{}, {"assistant_only_loss": False}, {"completion_only_loss": True}])
+def test_many_rows_at_once_become_what_each_becomes_alone(tokenizer: Any, loss: dict[str, bool]) -> None:
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", tokenizer.bos_token_id)]
+    )
+    examples = [
+        talk("Hi", "Hello!"),
+        Example(text="Once upon a time."),
+        talk("Hi", "Hello!", "Bye", "So long.", system="Be kind."),
+        Example(text="<|im_start|>Twice."),
+        talk("Grüße?", "Grüße 🎈 " * 40),
+        Example(text=""),
+        talk("Hi", ""),
+    ] * 300  # more than one call's worth
+
+    assert tokenize_many(tokenizer, examples, **loss) == [tokenize(tokenizer, example, **loss) for example in examples]
+
+
+def test_a_rows_problem_stands_in_its_place_and_harms_no_other(tokenizer: Any) -> None:
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No system') }}{% endif %}"
+        + (tokenizer.chat_template)
+    )
+    fine, refused = talk("Hi", "Hello!"), talk("Hi", "Hello!", system="Be kind.")
+
+    made = tokenize_many(tokenizer, [fine, refused, fine])
+
+    assert made[0] == made[2] == tokenize(tokenizer, fine)
+    assert isinstance(made[1], InvalidInput)
+    assert str(made[1]) == "The model's chat template refuses these turns: No system."
+
+
+def test_what_an_earlier_call_of_the_tokenizer_set_does_not_cut_or_pad_rows(tokenizer: Any) -> None:
+    whole = tokenize(tokenizer, talk("Hi", "Hello!"))
+    tokenizer(["a", "abc"], padding=True, truncation=True, max_length=2)
+
+    assert tokenize(tokenizer, talk("Hi", "Hello!")) == whole
+
+
 # -- plain text -----------------------------------------------------------------------------------------------
 
 
@@ -142,14 +240,28 @@ def test_a_template_that_changes_once_an_answer_follows_is_refused(tokenizer: An
     assert tokenize(tokenizer, talk("Hi", "Hello!"), assistant_only_loss=False).trained
 
 
+def test_an_answer_ends_with_the_templates_mark_where_the_tokenizers_end_is_another(tokenizer: Any) -> None:
+    """Gemma's tokenizer ends with <eos>, its turns with <end_of_turn>: no second end is put behind the first."""
+    tokenizer.eos_token = "<|endoftext|>"
+    tokens = tokenize(tokenizer, talk("Hi", "Hello!"))
+
+    assert trained_pieces(tokenizer, tokens) == ["Hello!<|im_end|>"]
+    assert tokenizer.eos_token_id not in tokens.input_ids
+    assert end_ids(tokenizer) == [0, 2]
+
+
 def test_a_template_that_drops_earlier_answers_is_refused(tokenizer: Any) -> None:
     tokenizer.chat_template = tokenizer.chat_template.replace(
         "message['content']", "(message['content'] if loop.last or message['role'] == 'user' else '...')"
     )
 
     assert tokenize(tokenizer, talk("Hi", "Hello!")).trained
-    with pytest.raises(InvalidInput, match="differently once an answer follows"):
-        tokenize(tokenizer, talk("Hi", "Hello!", "Bye", "So long."))
+    two = talk("Hi", "Hello!", "Bye", "So long.")
+    with pytest.raises(
+        InvalidInput, match=r"differently once an answer follows.*last answer only \(completion_only_loss"
+    ):
+        tokenize(tokenizer, two)
+    assert trained_pieces(tokenizer, tokenize(tokenizer, two, completion_only_loss=True)) == ["So long.<|im_end|>"]
 
 
 def test_what_a_template_refuses_is_an_error_of_the_data(tokenizer: Any) -> None:

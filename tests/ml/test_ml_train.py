@@ -17,13 +17,14 @@ from peft import PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from studio.data.dataset import load
 from studio.errors import InvalidInput, StudioError
-from studio.messages import Example
-from studio.ml import datasets, devices, models
+from studio.ml import devices, models
 from studio.ml.callbacks import checkpoint_folders
 from studio.ml.devices import Precision
 from studio.ml.loss import AnswersOnlyHead
-from studio.ml.train import as_dataset, lora_config, prepare, sft_config, train
+from studio.ml.prepare import Prepared, prepare
+from studio.ml.train import lora_config, sft_config, train
 from studio.recipe import AdapterPart, QuantizationPart, Recipe
 from studio.run_folder import RunFolder
 from studio.runs import Run, RunStatus
@@ -322,11 +323,11 @@ def trainer_for(recipe: Recipe, settings: Settings, folder: RunFolder, tokenizer
     """The trainer that `train` would build for `recipe`."""
     device, precision = devices.detect(), Precision("float32", "no")
     model = models.load_model(settings.starter_model, recipe.quantization, device, precision)
-    rows = prepare(tokenizer, datasets.load(recipe.data, recipe.training.seed).train, recipe)
+    rows = prepare(tokenizer, load(recipe, settings).train.parts, recipe, folder.path / "train.arrow")
     return AnswersOnlyHead(
         model=model,
         args=sft_config(recipe, device, precision, folder, has_held_out=False),
-        train_dataset=as_dataset(rows.rows),
+        train_dataset=rows.rows,
         processing_class=tokenizer,
         peft_config=lora_config(recipe.adapter, model),
     )
@@ -465,17 +466,40 @@ def test_rows_that_are_cut_before_their_answers_are_refused(
         train(folder, settings)
 
 
-def test_rows_that_would_teach_nothing_are_counted_and_left_out(tokenizer: Any, quick_recipe: Recipe) -> None:
-    def row(question: str) -> Example:
-        return Example(messages=({"role": "user", "content": question}, {"role": "assistant", "content": "yes"}))
+def test_rows_that_would_teach_nothing_are_counted_and_left_out(
+    tokenizer: Any, quick_recipe: Recipe, settings: Settings, tmp_path: Path
+) -> None:
+    def prepared(recipe: Recipe, *questions: str) -> Prepared:
+        file = tmp_path / f"rows-{len(questions)}.jsonl"
+        file.write_text("".join(json.dumps({"prompt": q, "completion": "yes"}) + "\n" for q in questions))
+        data = load(recipe.changed(**{"data.dataset": str(file), "data.held_out_rows": 0}), settings)
+        return prepare(tokenizer, data.train.parts, recipe, tmp_path / f"rows-{len(questions)}.arrow")
 
-    short, long = row("?"), row("?" * 100)
-    cut_answer = len(prepare(tokenizer, [short], quick_recipe).rows[0].input_ids) - 3
-    recipe = quick_recipe.changed(**{"training.max_length": cut_answer})
+    whole = len(prepared(quick_recipe, "?").rows[0]["input_ids"])
+    cut_answer = quick_recipe.changed(**{"training.max_length": whole - 3})
 
-    rows = prepare(tokenizer, [short, long, short], recipe)
+    rows = prepared(cut_answer, "?", "?" * 100, "?")
 
-    assert (len(rows.rows), rows.cut, rows.untrained) == (2, 3, 1)
+    assert (len(rows.rows), rows.cut, rows.untrained) == (2, 2, 1)
+
+
+def test_a_row_that_the_template_refuses_stops_the_run_unless_it_is_skipped(
+    make_run: MakeRun, settings: Settings, quick_recipe: Recipe, tmp_path: Path
+) -> None:
+    good = [{"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": "yes"}]} for q in "abcd"]
+    twice = {"messages": [{"role": "user", "content": "e"}, *good[0]["messages"]]}
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in [*good, twice]))
+    gemma = quick_recipe.changed(
+        **{"data.dataset": str(file), "data.held_out_rows": 0, "model.chat_template": "gemma", "training.max_steps": 1}
+    )
+
+    with pytest.raises(InvalidInput, match=r"^Row 5: .*alternate"):
+        train(make_run(gemma), settings)
+    folder = train_of(make_run, settings, gemma.changed(**{"data.bad_rows": "skip"}))
+
+    facts = folder.read_run().facts
+    assert (facts["train_rows"], facts["rows_not_rendered"]) == (4, 1)
 
 
 @pytest.mark.parametrize("name", ["query", "lm_head", "embed_tokens", "input_layernorm"])

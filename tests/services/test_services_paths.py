@@ -126,6 +126,74 @@ def test_model_and_dataset_of_a_recipe_are_both_checked(here: Settings) -> None:
             check_recipe_paths(Recipe().changed(**{field: "/proc/self/environ"}), here)
 
 
+def mixing(*names: str) -> Recipe:
+    return Recipe().changed(**{"data.mix": [{"dataset": name} for name in names]})
+
+
+def test_every_mixed_in_dataset_is_checked(here: Settings, own_file: Path) -> None:
+    check_recipe_paths(mixing("starter:lighthouse", "owner/name", str(own_file), str(own_file.parent)), here)
+    with pytest.raises(Refused, match="system"):
+        check_recipe_paths(mixing("owner/name", "/proc/self/environ"), here)
+
+
+def test_exposed_every_mixed_in_dataset_is_checked(exposed: Settings, own_file: Path) -> None:
+    check_recipe_paths(mixing("starter:lighthouse", "owner/name", str(exposed.uploads)), exposed)
+    with pytest.raises(Refused, match="--allow-path"):
+        check_recipe_paths(mixing("starter:lighthouse", str(own_file)), exposed)
+
+
+@pytest.fixture
+def opened(exposed: Settings) -> Path:
+    """A folder of data files in the folder that was opened."""
+    folder = exposed.allow_paths[0] / "rows"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "a.jsonl").write_text("{}")
+    (folder / "deeper" / "b.jsonl").write_text("{}")
+    return folder
+
+
+def learn_from(folder: Path) -> Recipe:
+    return Recipe().changed(**{"data.dataset": str(folder)})
+
+
+def test_exposed_a_folder_in_the_opened_one_passes_also_with_links_inside(exposed: Settings, opened: Path) -> None:
+    (opened / "c.jsonl").symlink_to(opened / "a.jsonl")
+    (opened / "deeper" / "c.jsonl").symlink_to("../../rows/a.jsonl")
+    check_recipe_paths(learn_from(opened), exposed)
+    check_recipe_paths(mixing(str(opened)), exposed)
+
+
+@pytest.mark.parametrize("place", ["link.jsonl", "deeper/link.jsonl"])
+def test_exposed_a_folder_with_a_link_out_of_the_opened_one_is_refused(
+    exposed: Settings, opened: Path, own_file: Path, place: str
+) -> None:
+    (opened / place).symlink_to(own_file)
+    for recipe in (learn_from(opened), mixing(str(opened))):
+        with pytest.raises(Refused, match="--allow-path"):
+            check_recipe_paths(recipe, exposed)
+
+
+def test_exposed_links_are_followed_through_other_folders(exposed: Settings, opened: Path, own_file: Path) -> None:
+    other = exposed.allow_paths[0] / "other"
+    other.mkdir()
+    (other / "link.jsonl").symlink_to(own_file)
+    (opened / "by-the-way").symlink_to(other)
+    with pytest.raises(Refused, match="--allow-path"):
+        check_recipe_paths(learn_from(opened), exposed)
+
+
+def test_exposed_a_circle_of_folders_comes_to_an_end(exposed: Settings, opened: Path) -> None:
+    (opened / "again").symlink_to(opened)
+    (opened / "deeper" / "again").symlink_to(opened)
+    with pytest.raises(Refused, match="more than 10000 files"):
+        check_recipe_paths(learn_from(opened), exposed)
+
+
+def test_not_exposed_an_own_folder_may_link_to_own_files(here: Settings, opened: Path, own_file: Path) -> None:
+    (opened / "link.jsonl").symlink_to(own_file)
+    check_recipe_paths(learn_from(opened), here)
+
+
 def test_a_recipe_from_a_terminal_means_the_files_of_its_folder(own_file: Path) -> None:
     recipe = from_here(Recipe().changed(**{"data.dataset": "mine.jsonl"}), own_file.parent)
     assert recipe.data.dataset == str(own_file)
@@ -135,3 +203,26 @@ def test_starters_and_hub_names_stay_names_in_a_terminal(tmp_path: Path) -> None
     (tmp_path / "starter").mkdir()
     recipe = Recipe().changed(**{"data.dataset": "owner/name"})
     assert from_here(recipe, tmp_path) == recipe
+
+
+def test_mixed_in_files_and_folders_from_a_terminal_are_those_of_its_folder(own_file: Path) -> None:
+    (own_file.parent / "many").mkdir()
+    recipe = Recipe().changed(
+        **{
+            "data.mix": [
+                {"dataset": "mine.jsonl", "weight": 2.0, "split": "train[:10]"},
+                {"dataset": "many"},
+                {"dataset": "starter:lighthouse"},
+                {"dataset": "owner/name"},
+            ]
+        }
+    )
+    mix = from_here(recipe, own_file.parent).data.mix
+    assert [source.dataset for source in mix] == [
+        str(own_file),
+        str(own_file.parent / "many"),
+        "starter:lighthouse",
+        "owner/name",
+    ]
+    assert (mix[0].weight, mix[0].split) == (2.0, "train[:10]")
+    assert from_here(recipe, own_file.parent).data.dataset == recipe.data.dataset

@@ -1,0 +1,230 @@
+"""How long each row is in tokens, where its answers end, what of it is trained: measured once, asked often.
+
+The numbers come from `tokens.tokenize_many`, which is what training uses. They take 17 bytes a row and lie in the
+cache, one file for each dataset, tokenizer, template and loss option; so a slider over max_length costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import tempfile
+import weakref
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.data import sifting
+from studio.data.cleaning import REPAIRS
+from studio.data.dataset import Data, Rows, Told, tell_nobody
+from studio.data.sifting import Indices
+from studio.data.survey.findings import ROWS_NAMED
+from studio.ml.tokens import IGNORED, Tokens, tokenize_many
+from studio.recipe import Recipe
+from studio.settings import Settings
+
+NOT_RENDERED, BEGINS_TWICE, END_UNTRAINED, HAS_SYSTEM = 1, 2, 4, 8
+"""Bits of `flags`."""
+SIMULATED_ROWS = 100_000
+"""Rows whose batches are laid out to see the padding; more change the share in its third digit only."""
+MEGABATCH = 50
+"""Batches that transformers sorts by length together (`trainer_pt_utils.get_length_grouped_indices`)."""
+BINS = 40
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """One entry a row; `problems` are the sentences of the first rows that cannot be written in the template."""
+
+    total: Indices
+    trained: Indices
+    first_trained: Indices
+    """Position of the first trained token; where there is none, `total`."""
+    last_end: Indices
+    """Position behind the last answer with the token that ends it; where there is none, 0."""
+    flags: Indices
+    problems: tuple[tuple[int, str], ...] = ()
+    """(index in the store, sentence)."""
+
+    @classmethod
+    def of(cls, arrays: Sequence[Indices], problems: Sequence[tuple[int, str]] = ()) -> Lengths:
+        """From the arrays in the order of `arrays`."""
+        total, trained, first_trained, last_end, flags = arrays
+        return cls(total, trained, first_trained, last_end, flags, tuple(problems))
+
+    @property
+    def arrays(self) -> tuple[Indices, ...]:
+        """All that has one entry a row."""
+        return self.total, self.trained, self.first_trained, self.last_end, self.flags
+
+    def at(self, indices: Indices) -> Lengths:
+        """Of some rows only."""
+        wanted = set(indices.tolist()) if self.problems else set()
+        return Lengths.of([array[indices] for array in self.arrays], [p for p in self.problems if p[0] in wanted])
+
+    def has(self, flag: int) -> Indices:
+        """A mask of the rows that have a flag."""
+        return (self.flags & flag) != 0
+
+
+_FINGERPRINTS: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+"""Of tokenizers seen before: writing a vocabulary out takes as long as a slider may."""
+
+
+def measured(data: Data, tokenizer: Any, recipe: Recipe, settings: Settings, told: Told = tell_nobody) -> Lengths:
+    """The numbers of all rows that will be trained, those of mixed datasets behind the others."""
+    of_parts = [
+        measure(part, readable, tokenizer, recipe, settings, told).at(part.indices)
+        for part, readable in zip(data.train.parts, data.readable, strict=True)
+    ]
+    columns = zip(*(part.arrays for part in of_parts), strict=True)
+    return Lengths.of([np.concatenate(column) for column in columns], of_parts[0].problems)
+
+
+def measure(
+    part: Rows, readable: Indices, tokenizer: Any, recipe: Recipe, settings: Settings, told: Told = tell_nobody
+) -> Lengths:
+    """The numbers of every readable row of a store, also of those that a step drops: so switching a step costs nothing.
+
+    The arrays have one entry a row of the store. Kept in the cache.
+    """
+    file = settings.data_cache / "lengths" / f"{_key(part, tokenizer, recipe)}.npz"
+    if not file.is_file():
+        every = Rows(part.store, part.form, part.cleaning, readable)
+        _write(_tokenize_all(every, tokenizer, recipe, told), file)
+    return _read(file)
+
+
+def _key(part: Rows, tokenizer: Any, recipe: Recipe) -> str:
+    repairs = [getattr(part.cleaning, name) for name in REPAIRS]
+    loss = [recipe.training.assistant_only_loss, recipe.training.completion_only_loss]
+    return sifting.key_of([part.store.key, asdict(part.form), repairs, fingerprint(tokenizer), loss])
+
+
+def fingerprint(tokenizer: Any) -> str:
+    """A short name of vocabulary, merges and template: equal ones write equal tokens."""
+    if tokenizer not in _FINGERPRINTS:
+        _FINGERPRINTS[tokenizer] = sifting.key_of(tokenizer.backend_tokenizer.to_str())
+    named = [tokenizer.chat_template, tokenizer.bos_token, tokenizer.eos_token]
+    return sifting.key_of([_FINGERPRINTS[tokenizer], *named])
+
+
+def _tokenize_all(rows: Rows, tokenizer: Any, recipe: Recipe, told: Told) -> Lengths:
+    size = len(rows.store)
+    kept = Lengths.of([*(np.zeros(size, np.int32) for _ in range(4)), np.zeros(size, np.uint8)])
+    problems: list[tuple[int, str]] = []
+    done = 0
+    for indices, examples in rows.batches():
+        told("Counting tokens", done, len(rows))
+        done += len(indices)
+        loss = recipe.training
+        many = tokenize_many(
+            tokenizer,
+            examples,
+            assistant_only_loss=loss.assistant_only_loss,
+            completion_only_loss=loss.completion_only_loss,
+        )
+        for index, example, tokens in zip(indices, examples, many, strict=True):
+            if example.messages and any(turn["role"] == "system" for turn in example.messages):
+                kept.flags[index] |= HAS_SYSTEM
+            if isinstance(tokens, Tokens):
+                _note(kept, index, tokens)
+                if example.text is not None:
+                    kept.last_end[index] = 0  # the end of a text is no answer
+                continue
+            kept.flags[index] |= NOT_RENDERED
+            if len(problems) < 20 * ROWS_NAMED:
+                problems.append((int(index), str(tokens)))
+    return replace(kept, problems=tuple(problems))
+
+
+def _note(kept: Lengths, index: int, tokens: Tokens) -> None:
+    trained = [position for position, label in enumerate(tokens.labels) if label != IGNORED]
+    kept.total[index] = len(tokens.input_ids)
+    kept.trained[index] = len(trained)
+    kept.first_trained[index] = trained[0] if trained else len(tokens.input_ids)
+    kept.last_end[index] = max(tokens.answer_ends, default=0)
+    kept.flags[index] |= BEGINS_TWICE * tokens.begins_twice | END_UNTRAINED * (not tokens.ends_trained)
+
+
+def _write(kept: Lengths, file: Path) -> None:
+    """Beside and renamed: a file that is there is whole."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as beside:
+        np.savez(beside, *kept.arrays, np.array(json.dumps(kept.problems)))
+    os.replace(beside.name, file)
+
+
+@functools.lru_cache(maxsize=8)
+def _read(file: Path) -> Lengths:
+    with np.load(file, allow_pickle=False) as kept:
+        *arrays, problems = (kept[name] for name in kept.files)
+    return Lengths.of(arrays, [(int(index), str(sentence)) for index, sentence in json.loads(str(problems))])
+
+
+def at_max_length(rows: Lengths, recipe: Recipe) -> dict[str, Any]:
+    """What max_length does to the rows, as plain values for the page: see the keys."""
+    limit = recipe.training.max_length
+    total = rows.total[~rows.has(NOT_RENDERED)]
+    first, last = rows.first_trained[~rows.has(NOT_RENDERED)], rows.last_end[~rows.has(NOT_RENDERED)]
+    long = total > limit
+    dropped = (first >= np.minimum(total, limit)) | (long if recipe.cleaning.drop_over_long else False)
+    seen = np.minimum(total[~dropped], limit)
+    middle, high, top = np.percentile(total, [50, 95, 99]) if len(total) else (0, 0, 0)
+    return {
+        "max_length": limit,
+        "rows": len(total),
+        "longest": int(total.max(initial=0)),
+        "bins": _bins(total),
+        "p50": int(middle),
+        "p95": int(high),
+        "p99": int(top),
+        "rows_cut": int(np.count_nonzero(long & ~dropped)),
+        "answers_cut": int(np.count_nonzero((last > limit) & ~dropped)),
+        "rows_dropped": int(np.count_nonzero(dropped)),
+        "rows_trained": len(seen),
+        "mean_tokens": float(seen.mean()) if len(seen) else 0.0,
+        "total_tokens": int(seen.sum()),
+        "trained_tokens": int(rows.trained.sum()),
+        "padding_share": padding_share(seen, recipe),
+        "steps_per_epoch": steps_per_epoch(seen, recipe),
+    }
+
+
+def steps_per_epoch(lengths: Indices, recipe: Recipe) -> int:
+    """Optimizer steps that see every row once; packed rows fill sequences of max_length."""
+    training = recipe.training
+    sequences = math.ceil(lengths.sum() / training.max_length) if training.packing else len(lengths)
+    return math.ceil(sequences / (training.per_device_train_batch_size * training.gradient_accumulation_steps))
+
+
+def padding_share(lengths: Indices, recipe: Recipe) -> float:
+    """Share of computed positions that hold no token of a row, in batches laid out as the trainer lays them out."""
+    training = recipe.training
+    size = training.per_device_train_batch_size
+    if training.packing or not len(lengths):
+        return 0.0
+    chance = np.random.default_rng(training.seed)
+    order = chance.permutation(lengths)[:SIMULATED_ROWS]
+    if training.train_sampling_strategy == "group_by_length":
+        width = size * MEGABATCH
+        order = np.concatenate([np.sort(order[start : start + width]) for start in range(0, len(order), width)])
+    whole = len(order) // size * size
+    computed = order[:whole].reshape(-1, size).max(axis=1).sum() * size + order[whole:].max(initial=0) * (
+        len(order) - whole
+    )
+    return float(1 - order.sum() / computed) if computed else 0.0
+
+
+def _bins(total: Indices) -> list[tuple[int, int, int]]:
+    """(from, to, rows) of a histogram whose bars are equally wide and begin at 0."""
+    if not len(total):
+        return []
+    width = max(1, math.ceil((int(total.max()) + 1) / BINS))
+    counts = np.bincount(total // width)
+    return [(number * width, (number + 1) * width, int(count)) for number, count in enumerate(counts)]
