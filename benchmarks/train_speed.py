@@ -50,7 +50,7 @@ tokenizer = AutoTokenizer.from_pretrained(model_folder)
 if same_loss == "yes":
     from studio.messages import Example
     from studio.ml.models import load_tokenizer
-    from studio.ml.tokens import tokenize
+    from studio.ml.text.tokens import tokenize
     from studio.recipe import ModelPart, Recipe
     recipe = Recipe()
     tokenizer = load_tokenizer(Path(model_folder), ModelPart())

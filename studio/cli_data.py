@@ -46,7 +46,7 @@ def inspect(  # noqa: PLR0913 - each is a flag of the command line
         if not as_json:
             print_beginning(asked)
         log_to_terminal(logging.WARNING)
-        from studio.ml.scan import scan
+        from studio.ml.looking.scan import scan
 
         answer = scan(asked, context.obj, show_progress)
     except StudioError as error:
@@ -107,8 +107,8 @@ def print_answer(answer: dict[str, Any]) -> None:
 @app.command(hidden=True)
 def scan(context: typer.Context, recipe: Path, progress: Path) -> None:
     """Read a large dataset into the cache; started by the model server, ends with it."""
-    from studio.ml.scan import scan as look_at_all
-    from studio.ml.scan import teller
+    from studio.ml.looking.scan import scan as look_at_all
+    from studio.ml.looking.scan import teller
     from studio.server import end_with_parent
 
     log_to_terminal(logging.WARNING)

@@ -1,6 +1,6 @@
 """The one normal form of an example that everything works with, whatever file it came from.
 
-Knows no file, no format of a dataset and no tokenizer: `data/conversations.py` makes examples out of rows.
+Knows no file, no format of a dataset and no tokenizer: `data/formats/conversations.py` makes examples out of rows.
 """
 
 from __future__ import annotations

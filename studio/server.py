@@ -35,10 +35,11 @@ from starlette.concurrency import run_in_threadpool
 
 from studio.errors import InvalidInput, NotFound, StudioError
 from studio.messages import Message
-from studio.ml import dataset_view, devices, hub, preview
+from studio.ml import devices, hub
 from studio.ml.chat import ChatModel
 from studio.ml.generate import Sampling
-from studio.ml.scan import Scans
+from studio.ml.looking import dataset_view, preview
+from studio.ml.looking.scan import Scans
 from studio.recipe import Recipe, recipe_from_dict
 from studio.run_folder import write_json
 from studio.settings import Settings

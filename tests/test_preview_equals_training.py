@@ -24,11 +24,11 @@ from studio.data import dataset
 from studio.errors import InvalidInput
 from studio.messages import Example
 from studio.ml import devices
-from studio.ml.collate import collator_for, seen_by_trainer
-from studio.ml.dataset_view import token_values
+from studio.ml.looking.dataset_view import token_values
 from studio.ml.loss import AnswersOnlyHead
 from studio.ml.models import load_tokenizer, load_tokenizer_for
-from studio.ml.tokens import IGNORED, render, tokenize
+from studio.ml.text.collate import collator_for, seen_by_trainer
+from studio.ml.text.tokens import IGNORED, render, tokenize
 from studio.ml.train import lora_config, prepare, sft_config
 from studio.recipe import Recipe
 from studio.run_folder import RunFolder

@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from studio.ml import special_tokens
 from studio.ml.starter import HUB_ID
+from studio.ml.text import special_tokens
 from studio.recipe import STARTER_MODEL, Recipe
 from studio.run_folder import RunFolder
 

@@ -16,8 +16,9 @@ from peft import PeftModel
 
 from studio.errors import NotFound
 from studio.messages import Message
-from studio.ml import devices, memory, models, special_tokens
+from studio.ml import devices, memory, models
 from studio.ml.generate import Sampling, stream
+from studio.ml.text import special_tokens
 from studio.recipe import ModelPart, QuantizationPart, read_recipe
 from studio.run_folder import RunFolder
 from studio.settings import Settings

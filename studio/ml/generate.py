@@ -15,8 +15,8 @@ from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStr
 
 from studio.errors import InvalidInput
 from studio.messages import Message
-from studio.ml.special_tokens import rows_needed, rows_of
-from studio.ml.tokens import end_ids, render
+from studio.ml.text.special_tokens import rows_needed, rows_of
+from studio.ml.text.tokens import end_ids, render
 
 
 @dataclass(frozen=True)

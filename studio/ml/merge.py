@@ -17,8 +17,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from studio.errors import NotFound, Refused
-from studio.ml import adapters, devices, models, special_tokens
-from studio.ml.tokens import end_ids
+from studio.ml import adapters, devices, models
+from studio.ml.text import special_tokens
+from studio.ml.text.tokens import end_ids
 from studio.recipe import ModelPart, Recipe, read_recipe
 from studio.run_folder import RunFolder
 from studio.settings import Settings

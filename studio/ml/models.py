@@ -22,9 +22,10 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from studio.errors import InvalidInput, Refused
-from studio.ml import hub, special_tokens, templates
-from studio.ml.chat_formats import TEMPLATES
+from studio.ml import hub
 from studio.ml.devices import Device, Precision
+from studio.ml.text import special_tokens, templates
+from studio.ml.text.chat_formats import TEMPLATES
 from studio.recipe import STARTER_MODEL, ModelPart, QuantizationPart
 from studio.settings import Settings
 

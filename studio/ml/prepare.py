@@ -13,7 +13,7 @@ from typing import Any
 from studio.data.dataset import Rows
 from studio.data.token_table import TokenTable
 from studio.errors import InvalidInput
-from studio.ml.tokens import Tokens, tokenize_many
+from studio.ml.text.tokens import Tokens, tokenize_many
 from studio.recipe import Recipe
 
 

@@ -24,13 +24,14 @@ from trl import SFTConfig, SFTTrainer
 
 from studio.data import dataset
 from studio.errors import InvalidInput, StudioError
-from studio.ml import adapters, devices, evaluate, models, special_tokens
+from studio.ml import adapters, devices, evaluate, models
 from studio.ml.callbacks import Reporter
-from studio.ml.collate import collator_for
 from studio.ml.devices import Device, Precision
 from studio.ml.exam import Exam, askable
 from studio.ml.loss import AnswersOnlyHead
 from studio.ml.prepare import prepare
+from studio.ml.text import special_tokens
+from studio.ml.text.collate import collator_for
 from studio.recipe import AdapterPart, Recipe, read_recipe
 from studio.run_folder import RunFolder
 from studio.runs import RunStatus

@@ -12,6 +12,8 @@ from typing import Any
 from studio.ui.data_view import clip
 from studio.ui.run_view import say
 
+SHOWN_FINDINGS = 3
+"""Things to fix that are shown at once, the worst; the others wait in a fold, so that the rows stay near."""
 LINKED_ROWS = 8
 """Row numbers that a finding writes out; "all" shows the rest."""
 TOLD_ROWS = 5
@@ -55,11 +57,16 @@ def verdict_html(scan: dict[str, Any]) -> str:
     title = f"{count} {'thing' if count == 1 else 'things'} to fix" if count else "Nothing to fix"
     kind = "warn" if count else "good"
     parts = [f'<h2 class="t d-verdict {kind}">{title}</h2><p class="sub num">{escape(rows_sentence(scan))}</p>']
-    parts += [_finding(number, finding) for number, finding in serious]
-    if notes:
-        told = "".join(_finding(number, finding) for number, finding in notes)
-        parts.append(f'<details class="d-notes"><summary>Worth knowing ({len(notes)})</summary>{told}</details>')
+    parts += [_finding(number, finding) for number, finding in serious[:SHOWN_FINDINGS]]
+    parts += [_folded("{} more to fix", serious[SHOWN_FINDINGS:]), _folded("Worth knowing ({})", notes)]
     return "".join(parts)
+
+
+def _folded(summary: str, entries: Sequence[tuple[int, dict[str, Any]]]) -> str:
+    if not entries:
+        return ""
+    told = "".join(_finding(number, finding) for number, finding in entries)
+    return f'<details class="d-notes"><summary>{summary.format(len(entries))}</summary>{told}</details>'
 
 
 def rows_sentence(scan: dict[str, Any]) -> str:

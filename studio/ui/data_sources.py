@@ -151,10 +151,15 @@ def saved_choices(studio: Studio, saved: Sequence[Any]) -> list[tuple[str, str]]
     cards = []
     for record in saved:
         runs = len(studio.runs_of_dataset(record))
-        told = [f"{record.rows:,} rows", clip(record.licence, 40) or "no licence named", f"{record.fingerprint[:8]}"]
+        told = [
+            f"{record.rows:,} rows",
+            clip(record.licence, 40) or "no licence named",
+            f"content {record.fingerprint[:8]}",
+        ]
         told.append(f"used by {runs} {'run' if runs == 1 else 'runs'}" if runs else "not used yet")
         told += ["its content has changed"] if record.changed else []
-        cards.append((f"{clip(record.name, 60)}\n{', '.join(told)}. {words.ago(record.created_at)}", record.slug))
+        told.append(f"saved {words.ago(record.created_at)}")
+        cards.append((f"{clip(record.name, 60)}\n{', '.join(told)}.", record.slug))
     return cards
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from studio.ml.scan import scan
+from studio.ml.looking.scan import scan
 from studio.recipe import Recipe
 from studio.settings import Settings
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from studio.errors import InvalidInput
-from studio.ml import dataset_view, scan
+from studio.ml.looking import dataset_view, scan
 from studio.recipe import Recipe
 from studio.settings import Settings
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from studio.data.dataset import load
-from studio.ml import lengths, models
+from studio.ml import models
+from studio.ml.looking import lengths
 from studio.ml.prepare import prepare
 from studio.recipe import ModelPart, Recipe
 from studio.settings import Settings
@@ -75,8 +76,8 @@ def test_rows_are_tokenized_once_whatever_is_left_out_of_them(
     fewer = recipe.changed(**{"cleaning.drop_empty": True, "cleaning.drop_rows": [1, 2], "training.max_length": 64})
     kept = lengths.measured(load(fewer, settings), tokenizer, fewer, settings)
     assert len(kept.total) == 37
+    other = recipe.changed(**{"training.assistant_only_loss": False})
     with pytest.raises(AssertionError, match="again"):
-        other = recipe.changed(**{"training.assistant_only_loss": False})
         lengths.measured(load(other, settings), tokenizer, other, settings)
 
 

@@ -15,9 +15,9 @@ from trl.chat_template_utils import get_training_chat_template
 
 from studio.errors import InvalidInput
 from studio.messages import Example, Message
-from studio.ml import masking
-from studio.ml.masking import masking_of
-from studio.ml.tokens import IGNORED, tokenize
+from studio.ml.text import masking
+from studio.ml.text.masking import masking_of
+from studio.ml.text.tokens import IGNORED, tokenize
 
 TRLS = Path(trl.__file__).parent / "chat_templates"
 

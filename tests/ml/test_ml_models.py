@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from studio.errors import InvalidInput, Refused, Unavailable
 from studio.ml import devices, models
 from studio.ml.devices import Precision
-from studio.ml.tokens import render, tokenize
+from studio.ml.text.tokens import render, tokenize
 from studio.recipe import STARTER_MODEL, ModelPart, QuantizationPart
 from studio.settings import Settings, read_settings
 

@@ -19,13 +19,14 @@ from trl import SFTConfig, SFTTrainer
 
 from studio.errors import InvalidInput
 from studio.messages import Example
-from studio.ml import devices, models, special_tokens
+from studio.ml import devices, models
 from studio.ml.chat import ChatModel
-from studio.ml.collate import collator_for
 from studio.ml.generate import Sampling
 from studio.ml.loss import AnswersOnlyHead, answer_for_the_bias
 from studio.ml.merge import export
-from studio.ml.tokens import render, tokenize
+from studio.ml.text import special_tokens
+from studio.ml.text.collate import collator_for
+from studio.ml.text.tokens import render, tokenize
 from studio.ml.train import train
 from studio.recipe import ModelPart, QuantizationPart, Recipe
 from studio.run_folder import RunFolder

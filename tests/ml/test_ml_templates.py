@@ -13,9 +13,9 @@ from studio.errors import InvalidInput
 from studio.messages import Example, Message
 from studio.ml import models
 from studio.ml.generate import encode
-from studio.ml.special_tokens import begins_by_itself
-from studio.ml.templates import TEMPLATES, adopt_baked_template, plain_text_note, template_used
-from studio.ml.tokens import IGNORED, render, tokenize
+from studio.ml.text.special_tokens import begins_by_itself
+from studio.ml.text.templates import TEMPLATES, adopt_baked_template, plain_text_note, template_used
+from studio.ml.text.tokens import IGNORED, render, tokenize
 from studio.recipe import ModelPart
 from studio.recipe_fields import ChatTemplate
 

@@ -15,7 +15,7 @@ from trl import SFTConfig, SFTTrainer
 
 from studio.errors import InvalidInput
 from studio.messages import Example, Message
-from studio.ml.tokens import IGNORED, Tokens, end_ids, tokenize, tokenize_many
+from studio.ml.text.tokens import IGNORED, Tokens, end_ids, tokenize, tokenize_many
 
 
 def talk(*turns: str, system: str | None = None) -> Example:

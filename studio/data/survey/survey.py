@@ -1,7 +1,7 @@
 """One pass over all examples: what is in them, counted in bounded memory, and the few things that look wrong.
 
 Knows examples alone: no file, no tokenizer. `Survey.result` is plain values, `findings` says them in the sentences of
-data/text_findings.py. For each row 24 bytes are kept: five million rows take some 120 MB, and as much again at the end.
+text_findings.py. For each row 24 bytes are kept: five million rows take some 120 MB, and as much again at the end.
 """
 
 from __future__ import annotations

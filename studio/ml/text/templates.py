@@ -13,8 +13,8 @@ from jinja2 import TemplateError, TemplateSyntaxError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from studio.errors import InvalidInput
-from studio.ml import special_tokens
-from studio.ml.chat_formats import ALPACA_PREAMBLE, TEMPLATES, NamedTemplate
+from studio.ml.text import special_tokens
+from studio.ml.text.chat_formats import ALPACA_PREAMBLE, TEMPLATES, NamedTemplate
 from studio.recipe import ModelPart
 
 WRONG_IN_A_TEMPLATE = (TypeError, ValueError, KeyError, AttributeError, ArithmeticError, RecursionError)

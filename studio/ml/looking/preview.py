@@ -8,8 +8,9 @@ from typing import Any
 from studio.data import dataset
 from studio.data.sources import find_source
 from studio.errors import Refused
-from studio.ml import dataset_view, devices, lengths, memory, models
-from studio.ml.scan import OWN_PROCESS_FROM_BYTES, Scans
+from studio.ml import devices, memory, models
+from studio.ml.looking import dataset_view, lengths
+from studio.ml.looking.scan import OWN_PROCESS_FROM_BYTES, Scans
 from studio.recipe import Recipe
 from studio.settings import Settings
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from studio.errors import InvalidInput
 from studio.messages import Example, Message
-from studio.ml.masking import Span, Writer, answers_in, check_written
+from studio.ml.text.masking import Span, Writer, answers_in, check_written
 
 IGNORED = -100
 """Label of a token that is not trained (PyTorch's cross entropy skips it)."""

@@ -24,7 +24,8 @@ from studio.data.sources import find_source
 from studio.data.survey import survey
 from studio.data.survey.findings import Finding
 from studio.errors import StudioError
-from studio.ml import audit, lengths, models
+from studio.ml import models
+from studio.ml.looking import audit, lengths
 from studio.recipe import Recipe
 from studio.run_folder import write_json
 from studio.settings import Settings

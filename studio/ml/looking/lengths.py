@@ -24,7 +24,7 @@ from studio.data.cleaning import REPAIRS
 from studio.data.dataset import Data, Rows, Told, tell_nobody
 from studio.data.sifting import Indices
 from studio.data.survey.findings import ROWS_NAMED
-from studio.ml.tokens import IGNORED, Tokens, tokenize_many
+from studio.ml.text.tokens import IGNORED, Tokens, tokenize_many
 from studio.recipe import Recipe
 from studio.settings import Settings
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from studio.ml.tokens import Tokens
+from studio.ml.text.tokens import Tokens
 
 if TYPE_CHECKING:
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling

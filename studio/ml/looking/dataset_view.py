@@ -23,12 +23,13 @@ from studio.data.sources import find_source
 from studio.data.store import first_rows
 from studio.errors import InvalidInput, StudioError
 from studio.messages import Example
-from studio.ml import lengths, models, scan
-from studio.ml.chat_formats import TEMPLATES
-from studio.ml.collate import seen_by_trainer
-from studio.ml.masking import masking_of
-from studio.ml.templates import plain_text_note, template_used
-from studio.ml.tokens import IGNORED, tokenize
+from studio.ml import models
+from studio.ml.looking import lengths, scan
+from studio.ml.text.chat_formats import TEMPLATES
+from studio.ml.text.collate import seen_by_trainer
+from studio.ml.text.masking import masking_of
+from studio.ml.text.templates import plain_text_note, template_used
+from studio.ml.text.tokens import IGNORED, tokenize
 from studio.recipe import Recipe
 from studio.settings import Settings
 

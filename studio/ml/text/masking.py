@@ -24,7 +24,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from studio.errors import InvalidInput
 from studio.messages import Example, Message
-from studio.ml.templates import WRONG_IN_A_TEMPLATE
+from studio.ml.text.templates import WRONG_IN_A_TEMPLATE
 
 Span = tuple[int, int]
 

@@ -1,6 +1,6 @@
 """What is worth fixing before training, in sentences with row numbers: what only the tokens can tell.
 
-Findings about the texts themselves (duplicates, empty answers, secrets) come from `data/survey.py`; this adds what
+Findings about the texts themselves (duplicates, empty answers, secrets) come from `data/survey/`; this adds what
 depends on the tokenizer, its template and max_length. Knows no page: a fix is a change of recipe fields.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from studio.data.dataset import Data
 from studio.data.sifting import Indices
 from studio.data.survey.findings import ROWS_NAMED, Finding, Fix, Fixes, Severity
-from studio.ml.lengths import BEGINS_TWICE, END_UNTRAINED, HAS_SYSTEM, NOT_RENDERED, Lengths
+from studio.ml.looking.lengths import BEGINS_TWICE, END_UNTRAINED, HAS_SYSTEM, NOT_RENDERED, Lengths
 from studio.recipe import Recipe
 
 SKIP = Fix("Leave them out", {"data.bad_rows": "skip"})
