@@ -33,11 +33,14 @@ def inspect(  # noqa: PLR0913 - each is a flag of the command line
     model: Annotated[str, typer.Option(help="Model whose tokenizer and template count.")] = STARTER_MODEL,
     recipe: Annotated[Path | None, typer.Option(help="A recipe whose other fields hold.")] = None,
     split: Annotated[str, typer.Option(help="Part of a Hub dataset, also a slice: train[:1000].")] = "train",
+    mapping: Annotated[list[str] | None, typer.Option("--map", help="Role of a column: prompt={question}.")] = None,
     max_length: Annotated[int | None, typer.Option(help="Longest row in tokens.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON instead.")] = False,
 ) -> None:
     """Print how a dataset is read and what is worth fixing; exit 1 if there is something."""
     changes: dict[str, Any] = {"data.dataset": dataset, "data.split": split, "model.base_model": model}
+    if mapping:
+        changes["data.mapping"] = dict(entry.partition("=")[::2] for entry in mapping)
     if max_length is not None:
         changes["training.max_length"] = max_length
     context.obj.make_folders()
@@ -84,6 +87,9 @@ def print_answer(answer: dict[str, Any]) -> None:
     """The audit in plain sentences."""
     lengths = answer["lengths"]
     print(f"{answer['rows']:,} rows: {answer['train_rows']:,} to train on, {answer['held_out_rows']:,} held out.")
+    print(f"Template: {answer['template']['sentence']} {answer['template']['masking']}")
+    if answer["template"]["note"]:
+        print(answer["template"]["note"])
     for step in answer["steps"]:
         done = f"{step['changed']:,} changed" if step["changed"] else f"{step['dropped']:,} left out"
         print(f"  {step['name']}: {done}, {step['left']:,} left")

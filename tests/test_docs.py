@@ -121,9 +121,9 @@ def problem_of_studio(words: list[str], complete: bool) -> str:
                 return f"{command.name} has no option {name}"
             if name in options and not options[name].is_flag and not is_joined and next(waiting, None) is None:
                 return f"{name} needs a value"
-        elif command is STUDIO_COMMAND:
+        elif hasattr(command, "commands"):
             if word not in command.commands:
-                return f"there is no command studio {word}"
+                return f"there is no command {command.name or 'studio'} {word}"
             command = command.commands[word]
         else:
             values.append(word)

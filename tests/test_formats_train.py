@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # when it is run as a 
 
 from format_examples import FORMAT_EXAMPLES, FormatExample
 
+from studio.data.formats.formats import recognise
 from studio.recipe import Recipe
 from studio.run_folder import RunFolder, now
 from studio.settings import Settings
@@ -69,6 +70,9 @@ def test_one_step_trains_on_every_format(
             "training.max_length": 2048,
         }
     )
+    if example.sureness == "guess":  # which somebody has to confirm first, as the Data page does
+        form = recognise(example.rows, recipe.data)[0]
+        recipe = recipe.changed(**{"data.format": form.name, "data.mapping": dict(form.mapping)})
     folder = RunFolder(settings.runs / "one-step")
     folder.create({"id": "one-step", "name": "one step", "created_at": now().isoformat()}, recipe.to_yaml())
     train(folder, settings)
@@ -87,6 +91,7 @@ def table() -> str:
     lines = ["| Format | Read as | One row |", "|---|---|---|"]
     for example in FORMAT_EXAMPLES:
         baked = f", in the {example.template} format" if example.template else ""
+        baked += ", once confirmed" if example.sureness == "guess" else ""
         told = f"**{example.title}**<br>{example.description}"
         lines.append(f"| {told} | {example.format}{baked} | {shown(example.rows[0])} |")
     return "\n".join(lines)

@@ -253,12 +253,20 @@ def _mixed_in(
 
 
 def refuse_bad_rows(data: Data, part: DataPart) -> None:
-    """Raise InvalidInput where rows cannot be read and the recipe does not say to skip them, or the content changed."""
+    """Raise InvalidInput where rows cannot be read and the recipe does not say to skip them, where the format is a guess
+    that nobody confirmed, or where the content changed.
+    """
     if part.fingerprint and part.fingerprint != data.fingerprint:
         raise InvalidInput(
             f"{part.dataset} has changed since it was chosen: its content is not what the Data page showed. Look at it "
             "again there and use it anew.",
             field="data.fingerprint",
+        )
+    if data.form.sureness == "guess":
+        raise InvalidInput(
+            f"What the columns of {part.dataset} mean is only a guess: {data.form.reason}. Say on the Data page which "
+            "column is the question and which the answer (data.mapping), or confirm the guess there.",
+            field="data.mapping",
         )
     if part.bad_rows == "stop":
         refuse_unreadable(part.dataset, data.store, data.sifted)

@@ -199,3 +199,16 @@ def test_a_row_that_is_held_out_as_well_counts_as_a_duplicate(write: Any, read: 
     data = read(folder, **kept, **{"cleaning.dedupe": "exact"})
     assert (len(data.train), len(data.held_out)) == (7, 3)
     assert steps(data)["dedupe"] == (0, 3, 7)
+
+
+def test_a_guess_is_trained_only_once_somebody_confirmed_it(write: Any, read: Load) -> None:
+    file = write([{"a1": f"What is {n}?", "b1": f"It is the number {n}, as everybody knows.", "n": 1} for n in range(9)])
+    data = read(file)
+    assert data.form.sureness == "guess"
+    with pytest.raises(InvalidInput, match="only a guess") as caught:
+        refuse_bad_rows(data, Recipe().changed(**{"data.dataset": str(file)}).data)
+    assert caught.value.field == "data.mapping"
+    confirmed = {"data.format": data.form.name, "data.mapping": dict(data.form.mapping)}
+    again = read(file, **confirmed)
+    assert again.form.sureness == "certain"
+    assert answers(again) == answers(data)

@@ -23,5 +23,5 @@ class BadRow:
     @property
     def sentence(self) -> str:
         """Where and why, for people."""
-        found = f" It begins: {self.excerpt}" if self.excerpt else ""
+        found = f" It begins: “{self.excerpt}”." if self.excerpt else ""
         return f"{self.file}, line {self.line:,}: {self.reason}.{found}"

@@ -29,6 +29,7 @@ def findings(data: Data, rows: Lengths, recipe: Recipe, longest_context: int | N
     """All findings about reading and tokens. `rows` are those that will be trained."""
     about = _Audit(data, rows, recipe, longest_context)
     found = [
+        about.guessed(),
         about.bad_rows(),
         about.unreadable(),
         *about.not_rendered(),
@@ -68,6 +69,15 @@ class _Audit:
         fixes = () if self.skips else (SKIP,)
         severity: Severity = "note" if self.skips else "bad"
         return Finding(kind, severity, f"{_counted(count, 'row')} {said}", f"{first} {end}", count, rows, fixes)
+
+    def guessed(self) -> Finding | None:
+        """Columns whose meaning nobody has confirmed."""
+        form = self.data.form
+        if form.sureness != "guess":
+            return None
+        fix = Fix("It is right", {"data.format": form.name, "data.mapping": dict(form.mapping)})
+        sentence = f"They are read as {form.name}: {form.reason}. Say which column is what, or confirm it."
+        return Finding("guessed", "bad", "What the columns mean is only a guess", sentence, fixes=(fix,))
 
     def bad_rows(self) -> Finding | None:
         """Lines that are no rows at all."""

@@ -25,10 +25,7 @@ from studio.errors import InvalidInput, StudioError
 from studio.messages import Example
 from studio.ml import models
 from studio.ml.looking import lengths, scan
-from studio.ml.text.chat_formats import TEMPLATES
 from studio.ml.text.collate import seen_by_trainer
-from studio.ml.text.masking import masking_of
-from studio.ml.text.templates import plain_text_note, template_used
 from studio.ml.text.tokens import IGNORED, tokenize
 from studio.recipe import Recipe
 from studio.settings import Settings
@@ -62,7 +59,7 @@ def look(recipe: Recipe, settings: Settings) -> dict[str, Any]:
         folder, _ = models.resolve(recipe.model, settings, weights=False)
         sample = baked_sample(form, head.rows) if form else ""
         tokenizer = models.load_tokenizer_for(folder, recipe.model, form.template if form else None, sample)
-        template = _template_value(tokenizer, recipe, form)
+        template = scan.template_value(tokenizer, recipe, form)
     except StudioError as error:  # the rows can be read without a model
         told = str(error)
     return {
@@ -82,15 +79,6 @@ def look(recipe: Recipe, settings: Settings) -> dict[str, Any]:
             for number, row in enumerate(head.rows[:SHOWN_ROWS], start=1)
         ],
     }
-
-
-def _template_value(tokenizer: Any, recipe: Recipe, form: Format | None) -> dict[str, Any]:
-    """Which chat template is used, who chose it, how answers are told from the rest, and what is worth a note."""
-    baked = form.template if form else None
-    note = plain_text_note(tokenizer, baked) if baked in TEMPLATES else None
-    whole = form is not None and form.name == "text"
-    masking = "Plain text is trained whole." if whole else masking_of(tokenizer)
-    return {**asdict(template_used(tokenizer, recipe.model, baked)), "masking": masking, "note": note}
 
 
 def rows(recipe: Recipe, settings: Settings, numbers: Sequence[int]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from studio.data import sifting
 from studio.data.dataset import Data, Told, load, tell_nobody
+from studio.data.formats.formats import Format
 from studio.data.sifting import key_of
 from studio.data.sources import find_source
 from studio.data.survey import survey
@@ -26,6 +27,9 @@ from studio.data.survey.findings import Finding
 from studio.errors import StudioError
 from studio.ml import models
 from studio.ml.looking import audit, lengths
+from studio.ml.text.chat_formats import TEMPLATES
+from studio.ml.text.masking import masking_of
+from studio.ml.text.templates import plain_text_note, template_used
 from studio.recipe import Recipe
 from studio.run_folder import write_json
 from studio.settings import Settings
@@ -65,6 +69,7 @@ def scan(recipe: Recipe, settings: Settings, told: Told = tell_nobody) -> dict[s
         "state": "done",
         **_counts(data, recipe),
         "findings": [_told(finding) for finding in sorted(found, key=lambda f: SEVERITIES.index(f.severity))],
+        "template": template_value(tokenizer, recipe, data.form),
         "lengths": lengths.at_max_length(rows, recipe),
         "charts": seen.charts(),
     }
@@ -87,6 +92,15 @@ def surveyed(data: Data, settings: Settings, told: Told = tell_nobody) -> survey
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, asdict(looked.result()))
     return looked.result()
+
+
+def template_value(tokenizer: Any, recipe: Recipe, form: Format | None) -> dict[str, Any]:
+    """Which chat template is used, who chose it, how answers are told from the rest, and what is worth a note."""
+    baked = form.template if form else None
+    note = plain_text_note(tokenizer, baked) if baked in TEMPLATES else None
+    whole = form is not None and form.name == "text"
+    masking = "Plain text is trained whole." if whole else masking_of(tokenizer)
+    return {**asdict(template_used(tokenizer, recipe.model, baked)), "masking": masking, "note": note}
 
 
 def _counts(data: Data, recipe: Recipe) -> dict[str, Any]:
