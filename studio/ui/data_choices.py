@@ -177,6 +177,8 @@ def mix_in(page: Page, draft: Any, sketch: Sketch, name: str | None, weight: Any
     try:
         if not name:
             raise InvalidInput("Name the dataset that is to be mixed in.")
+        if weight is not None and not 0 < weight <= 100:
+            raise InvalidInput("The weight is more than 0 and at most 100; 1 uses each row once, 0.5 half of them.")
         source = _record(page, name.removeprefix(SAVED)).data if name.startswith(SAVED) else {"dataset": name}
         after = data_sketch.mixed_in(sketch, source, 1.0 if weight is None else weight)
         check_recipe_paths(recipe_of(draft, after), page.shared.studio.settings)

@@ -16,7 +16,7 @@ from studio.errors import Refused
 from studio.recipe import Recipe
 from studio.services.studio import Studio
 from studio.settings import Settings, read_settings
-from studio.ui import app, data_tab, forms, history_tab, model_tab, tune_tab
+from studio.ui import app, forms, history_tab, model_tab, tune_tab
 from studio.ui.downloads import Downloads
 from studio.ui.forms import FIELDS, Marks
 from studio.ui.shared import START_DRAFT, Shared
@@ -117,25 +117,6 @@ def test_a_model_that_is_not_there_is_a_sentence_on_the_page(shared: Shared) -> 
 def test_a_hostile_model_name_is_text(shared: Shared) -> None:
     _, message = model_tab.look_at(shared, "Folder", "/<img src=x onerror=alert(1)>", "", "", "own")
     assert "<img" not in message
-
-
-def test_a_dataset_is_shown_as_rows_as_tokens_and_raw(shared: Shared) -> None:
-    chosen = ("Starter", "starter:sentiment", "", "", "train")
-    rows, read_as, message, answer = data_tab.look_at(shared, START_DRAFT, "Rows", *chosen)
-    assert message == ""
-    assert 'class="turn assistant"' in rows
-    assert "340 rows to train on, 60 held out" in read_as
-    tokens = data_tab.show_view(answer, "As the model sees it")
-    assert '<u class="t">' in tokens
-    assert "tokens trained" in tokens
-    assert "&quot;messages&quot;" in data_tab.show_view(answer, "Raw")
-
-
-def test_a_forbidden_path_is_refused_on_the_data_page(shared: Shared) -> None:
-    chosen = ("Path or Hub", "", "/proc/self/environ", "", "train")
-    _, _, message, answer = data_tab.look_at(shared, START_DRAFT, "Rows", *chosen)
-    assert "not read" in message
-    assert answer is None
 
 
 def test_the_plan_says_parameters_steps_and_memory(shared: Shared) -> None:
