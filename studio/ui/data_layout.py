@@ -103,16 +103,19 @@ def build() -> DataTab:
                         elem_id="length-slider",
                     )
                     lengths = piece("", elem_id="data-lengths")
-                with gr.Row(elem_classes="d-pager") as pager:
-                    pager_words = piece("", elem_id="data-pager")
-                    go_to = gr.Textbox(
-                        placeholder="Go to row", show_label=False, container=False, max_lines=1, elem_id="go-to-row"
-                    )
-                    previous = gr.Button("Previous", size="sm", elem_id="previous-rows")
-                    following = gr.Button("Next", size="sm", elem_id="next-rows")
+                pager, pager_words, go_to, previous, following = _pager()
     pressed = gr.Textbox("", show_label=False, container=False, elem_id="data-pressed", elem_classes="hidden-now")
     return DataTab(
         sources, reading, cleaning, audit, changed, accept, keep_looking, use_message, use, view, shown, lengths_group,
         slider, lengths, pager, pager_words, previous, following, go_to, pressed, timer, asked, looked, scan, place,
         rows,
     )  # fmt: skip
+
+
+def _pager() -> tuple[Any, Any, Any, Any, Any]:
+    with gr.Row(elem_classes="d-pager") as pager:
+        words = piece("", elem_id="data-pager")
+        go_to = gr.Textbox(placeholder="Go to row", show_label=False, container=False, max_lines=1, elem_id="go-to-row")
+        previous = gr.Button("Previous", size="sm", elem_id="previous-rows")
+        following = gr.Button("Next", size="sm", elem_id="next-rows")
+    return pager, words, go_to, previous, following

@@ -202,7 +202,9 @@ def test_a_row_that_is_held_out_as_well_counts_as_a_duplicate(write: Any, read: 
 
 
 def test_a_guess_is_trained_only_once_somebody_confirmed_it(write: Any, read: Load) -> None:
-    file = write([{"a1": f"What is {n}?", "b1": f"It is the number {n}, as everybody knows.", "n": 1} for n in range(9)])
+    file = write(
+        [{"a1": f"What is {n}?", "b1": f"It is the number {n}, as everybody knows.", "n": 1} for n in range(9)]
+    )
     data = read(file)
     assert data.form.sureness == "guess"
     with pytest.raises(InvalidInput, match="only a guess") as caught:

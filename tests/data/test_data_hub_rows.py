@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import sha1
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import datasets
-import huggingface_hub
 import pytest
+from fake_hub import Answer, as_json, content, file_entry, point_client_at, refusal, serving
 from huggingface_hub import constants
-from huggingface_hub.utils import _http
 
 from studio.data.sources import find_source
 from studio.data.store import first_rows, open_store
@@ -46,50 +40,36 @@ class FakeHub:
     asked: list[str] = field(default_factory=list)
     """The paths that were asked for."""
 
-    def answer(self, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, path: str, body: bytes) -> Answer:
         """(status, headers, body) for a request."""
         if self.broken_with:
             return self.broken_with, {}, b"{}"
         name = next((name for name in self.repos if f"datasets/{name}" in path), None)
         if name is None:
-            return self._refusal(404, "RepoNotFound")
+            return refusal(404, "RepoNotFound")
         if "no-such-branch" in path:
-            return self._refusal(404, "RevisionNotFound")
+            return refusal(404, "RevisionNotFound")
         files = self.repos[name]
         if "/resolve/" in path or path.endswith("/auth-check"):
             if self.gated:
-                return self._refusal(403, "GatedRepo")
+                return refusal(403, "GatedRepo")
             if path.endswith("/auth-check"):
-                return self._json({})
+                return as_json({})
             return self._content(files.get(path.split("/resolve/")[1].partition("/")[2].partition("?")[0]))
         if "/tree/" in path:
-            return self._json([self._file(file, data) for file, data in files.items()])
+            return as_json([file_entry(file, data) for file, data in files.items()])
         if "/paths-info/" in path:
             wanted = json.loads(body)["paths"]
-            return self._json([self._file(file, data) for file, data in files.items() if file in wanted])
-        return self._json(self._info(name))
+            return as_json([file_entry(file, data) for file, data in files.items() if file in wanted])
+        return as_json(self._info(name))
 
     def _info(self, name: str) -> dict[str, Any]:
         files = [{"rfilename": path, "size": len(data)} for path, data in self.repos[name].items()]
         info = {"id": name, "sha": self.commit, "private": False, "tags": [], "siblings": files}
         return info | {"gated": "manual" if self.gated else False, "downloads": 1}
 
-    def _content(self, data: bytes | None) -> tuple[int, dict[str, str], bytes]:
-        if data is None:
-            return self._refusal(404, "EntryNotFound")
-        return 200, {"ETag": f'"{sha1(data).hexdigest()}"', "X-Repo-Commit": self.commit}, data
-
-    @staticmethod
-    def _file(path: str, data: bytes) -> dict[str, Any]:
-        return {"type": "file", "path": path, "size": len(data), "oid": sha1(data).hexdigest()}
-
-    @staticmethod
-    def _json(value: object) -> tuple[int, dict[str, str], bytes]:
-        return 200, {"Content-Type": "application/json"}, json.dumps(value).encode()
-
-    @staticmethod
-    def _refusal(status: int, code: str) -> tuple[int, dict[str, str], bytes]:
-        return status, {"X-Error-Code": code, "X-Error-Message": code}, b"{}"
+    def _content(self, data: bytes | None) -> Answer:
+        return refusal(404, "EntryNotFound") if data is None else content(data, self.commit)
 
 
 @pytest.fixture
@@ -97,49 +77,25 @@ def fake_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHu
     """A running fake Hub that the real client takes for the Hub, with empty caches."""
     fake = FakeHub()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            fake.asked.append(self.path)
-            sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, headers, body = fake.answer(self.path, sent)
-            if status == 200 and (asked := self.headers.get("Range")):
-                first, last = asked.removeprefix("bytes=").split("-")
-                status, body = 206, body[int(first) : int(last) + 1 if last else None]
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
+    def answer(path: str, body: bytes) -> Answer:
+        fake.asked.append(path)
+        return fake.answer(path, body)
 
-        do_HEAD = do_GET
-        do_POST = do_GET
-
-        def log_message(self, *_: object) -> None:
-            """Stay silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    point_client_at(f"http://127.0.0.1:{server.server_port}", monkeypatch, tmp_path)
-    yield fake
-    huggingface_hub.close_session()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(answer, monkeypatch, tmp_path) as address:
+        point_datasets_at(address, monkeypatch, tmp_path)
+        yield fake
 
 
-def point_client_at(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Let the Hub client talk to `address`, online, with no token and caches of the test's own."""
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+def point_both_at(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    point_client_at(address, monkeypatch, tmp_path)
+    point_datasets_at(address, monkeypatch, tmp_path)
+
+
+def point_datasets_at(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The `datasets` library has settings of its own."""
     monkeypatch.setattr(datasets.config, "HF_ENDPOINT", address)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets-cache")
-    monkeypatch.setattr(_http, "time", SimpleNamespace(time=time.time, sleep=lambda seconds: None))  # retry at once
 
 
 def refused(part: DataSource, settings: Settings) -> StudioError:
@@ -293,7 +249,7 @@ def test_a_name_that_cannot_be_one_is_refused_without_asking(name: str, fake_hub
 def test_a_closed_network_is_told_as_such(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    point_client_at(f"http://127.0.0.1:{port}", monkeypatch, tmp_path)
+    point_both_at(f"http://127.0.0.1:{port}", monkeypatch, tmp_path)
 
     error = refused(DataSource(dataset="tiny/rows"), settings)
 

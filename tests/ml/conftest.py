@@ -79,19 +79,8 @@ def talking_model(toy_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
     folder = Path(shutil.copytree(toy_model, tmp_path_factory.mktemp("models") / "talking"))
     torch.manual_seed(3)
-    config = LlamaConfig(
-        vocab_size=259,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        initializer_range=0.5,
-        tie_word_embeddings=False,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
+    config = LlamaConfig.from_pretrained(
+        toy_model, initializer_range=0.5, tie_word_embeddings=False, pad_token_id=0, dtype="float32"
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import sha1
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import huggingface_hub
 import pytest
+from fake_hub import Answer, as_json, content, file_entry, point_client_at, refusal, serving
 from huggingface_hub import constants
-from huggingface_hub.utils import _http
 from transformers import LlamaForCausalLM
 
 from studio.errors import InvalidInput, NotFound, Refused, Unavailable
@@ -47,24 +40,24 @@ class FakeHub:
     asked: list[str] = field(default_factory=list)
     """The paths that were asked for."""
 
-    def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, path: str) -> Answer:
         """(status, headers, body) for a request."""
         if self.broken_with:
             return self.broken_with, {}, b"{}"
         if path.startswith("/api/models?"):
-            return self._json([self._info(name) for name, repo in self.repos.items() if repo.kind == "models"])
+            return as_json([self._info(name) for name, repo in self.repos.items() if repo.kind == "models"])
         name = next((name for name in self.repos if f"/{name}" in path), None)
         if name is None:
-            return self._refusal(404, "RepoNotFound")
+            return refusal(404, "RepoNotFound")
         if "no-such-branch" in path:
-            return self._refusal(404, "RevisionNotFound")
+            return refusal(404, "RevisionNotFound")
         if "/tree/" in path:
-            return self._json([self._file(p, data) for p, data in self.repos[name].files.items()])
+            return as_json([file_entry(p, data) for p, data in self.repos[name].files.items()])
         if f"/{name}/resolve/" in path or path.endswith("/auth-check"):
             if self.repos[name].gated:
-                return self._refusal(403, "GatedRepo")
-            return self._content(self.repos[name].files.get(path.partition(f"/resolve/{COMMIT}/")[2], b""))
-        return self._json(self._info(name))
+                return refusal(403, "GatedRepo")
+            return content(self.repos[name].files.get(path.partition(f"/resolve/{COMMIT}/")[2], b""), COMMIT)
+        return as_json(self._info(name))
 
     def _info(self, name: str) -> dict[str, Any]:
         repo = self.repos[name]
@@ -80,63 +73,18 @@ class FakeHub:
             "siblings": [{"rfilename": path, "size": len(data)} for path, data in repo.files.items()],
         }
 
-    @staticmethod
-    def _file(path: str, data: bytes) -> dict[str, Any]:
-        return {"type": "file", "path": path, "size": len(data), "oid": sha1(data).hexdigest()}
-
-    @staticmethod
-    def _json(value: object) -> tuple[int, dict[str, str], bytes]:
-        return 200, {"Content-Type": "application/json"}, json.dumps(value).encode()
-
-    @staticmethod
-    def _content(data: bytes) -> tuple[int, dict[str, str], bytes]:
-        return 200, {"ETag": f'"{sha1(data).hexdigest()}"', "X-Repo-Commit": COMMIT}, data
-
-    @staticmethod
-    def _refusal(status: int, code: str) -> tuple[int, dict[str, str], bytes]:
-        return status, {"X-Error-Code": code, "X-Error-Message": code}, b"{}"
-
 
 @pytest.fixture
 def fake_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
     """A running fake Hub that the real client takes for the Hub, with an empty cache."""
     fake = FakeHub()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            fake.asked.append(self.path)
-            status, headers, body = fake.answer(self.path)
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body)
+    def answer(path: str, _: bytes) -> Answer:
+        fake.asked.append(path)
+        return fake.answer(path)
 
-        do_HEAD = do_GET
-
-        def log_message(self, *_: object) -> None:
-            """Stay silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    point_client_at(f"http://127.0.0.1:{server.server_port}", monkeypatch, tmp_path)
-    yield fake
-    huggingface_hub.close_session()
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def point_client_at(address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Let the Hub client talk to `address`, online, with no token and a cache of the test's own."""
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(_http, "time", SimpleNamespace(time=time.time, sleep=lambda seconds: None))  # retry at once
+    with serving(answer, monkeypatch, tmp_path):
+        yield fake
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
