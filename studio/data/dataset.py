@@ -119,8 +119,8 @@ class Data:
     """The cleaning steps that are on, in their order."""
     fingerprint: str
     """Of the content of all sources: the same content has the same one."""
-    digests: tuple[Indices, Indices]
-    """64-bit digests of the rows to train on and of those held out, to find rows that are in both."""
+    held_out_digests: Indices
+    """64-bit digests of the rows held out."""
 
     readable: tuple[Indices, ...]
     """Of each part of `train`: where the rows stand that fit its format, also those that a step drops."""
@@ -129,6 +129,11 @@ class Data:
     def sample(self) -> str:
         """The first text of a set whose texts carry a chat format along; it shows the format's details. Else empty."""
         return baked_sample(self.form, self.store.rows([0]))
+
+    @property
+    def digests(self) -> tuple[Indices, Indices]:
+        """64-bit digests of the rows to train on and of those held out, to find rows that are in both."""
+        return self.sifted.digests[self.main.indices], self.held_out_digests
 
     @property
     def main(self) -> Rows:
@@ -167,8 +172,9 @@ def load(recipe: Recipe, settings: Settings, told: Told = tell_nobody) -> Data:
         readable.append(of_mixed)
     prints = [rows.store.facts.fingerprint for rows in parts]
     fingerprint = prints[0] if len(prints) == 1 else sifting.key_of(prints)
-    digests = (sifted.digests[indices], held_digests)
-    return Data(Mixed(parts), held, form, tuple(others), store, sifted, steps, fingerprint, digests, tuple(readable))
+    return Data(
+        Mixed(parts), held, form, tuple(others), store, sifted, steps, fingerprint, held_digests, tuple(readable)
+    )
 
 
 def open_recognised(
@@ -253,8 +259,8 @@ def _mixed_in(
 
 
 def refuse_bad_rows(data: Data, part: DataPart) -> None:
-    """Raise InvalidInput where rows cannot be read and the recipe does not say to skip them, where the format is a guess
-    that nobody confirmed, or where the content changed.
+    """Raise InvalidInput where rows cannot be read and the recipe does not say to skip them, where the format is only a
+    guess, or where the content changed since it was chosen.
     """
     if part.fingerprint and part.fingerprint != data.fingerprint:
         raise InvalidInput(

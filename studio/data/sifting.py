@@ -77,12 +77,12 @@ class Sifted:
     @property
     def readable(self) -> Indices:
         """Where the rows stand that fit the format, from 0."""
-        return np.flatnonzero(self.outcome != UNREADABLE)
+        return _places(self.outcome != UNREADABLE)
 
     @property
     def kept(self) -> Indices:
         """Where the rows stand that are left, from 0."""
-        return np.flatnonzero(self.outcome == KEPT)
+        return _places(self.outcome == KEPT)
 
 
 def sift(
@@ -179,6 +179,11 @@ def words_of(example: Example) -> str:
     if example.text is not None:
         return example.text
     return "\n".join(message["content"] for message in example.messages)
+
+
+def _places(mask: Indices) -> Indices:
+    """Where a mask is true, in half the memory that numpy would take by itself."""
+    return np.flatnonzero(mask).astype(np.int32)
 
 
 def key_of(parts: Any) -> str:

@@ -16,7 +16,7 @@ from peft import PeftModel
 
 from studio.errors import NotFound
 from studio.messages import Message
-from studio.ml import devices, memory, models
+from studio.ml import devices, loading, memory, models
 from studio.ml.generate import Sampling, stream
 from studio.ml.text import special_tokens
 from studio.recipe import ModelPart, QuantizationPart, read_recipe
@@ -76,7 +76,7 @@ class ChatModel:
         precision = devices.choose_answering_precision(device, parameters)
         fits = parameters * memory.BYTES[precision.weights] < FITS_SHARE * device.memory_free_bytes
         quantization = QuantizationPart(method="none" if fits else "nf4")
-        return models.load_model(folder, quantization, device, precision).eval()
+        return loading.load_model(folder, quantization, device, precision).eval()
 
     def _load_adapter(self, run: RunFolder) -> Any:
         if not run.adapter.is_dir():

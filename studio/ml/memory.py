@@ -16,7 +16,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from studio.ml.devices import Device, Precision
-from studio.ml.models import BUILDING_A_MODEL, read_config
+from studio.ml.loading import BUILDING_A_MODEL
+from studio.ml.models import read_config
 from studio.recipe import QuantizationPart, Recipe
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}

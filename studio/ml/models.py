@@ -1,41 +1,31 @@
-"""Base models: find the folder that a recipe's name means, describe it, load it.
+"""Base models: find the folder that a recipe's name means, describe it, load its tokenizer.
 
 Everything is read from a folder on disk (a Hub model is fetched first, `hub.py`). Only safetensors and GGUF weights
-are opened, and code that comes with a model is never run: `trust_remote_code` is False everywhere.
+are opened, and code that comes with a model is never run: `trust_remote_code` is False everywhere. The weights are
+loaded in loading.py, so that who only counts tokens does not pay for it.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import struct
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from bitsandbytes.nn import Linear4bit
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoConfig, AutoTokenizer
 
 from studio.errors import InvalidInput, Refused
 from studio.ml import hub
-from studio.ml.devices import Device, Precision
 from studio.ml.text import special_tokens, templates
 from studio.ml.text.chat_formats import TEMPLATES
-from studio.recipe import STARTER_MODEL, ModelPart, QuantizationPart
+from studio.recipe import STARTER_MODEL, ModelPart
 from studio.settings import Settings
 
 LARGEST_HEADER_BYTES = 100_000_000
 """The safetensors format allows no longer header."""
-
-
-BUILDING_A_MODEL = threading.Lock()
-"""Held while a model is made or loaded: the libraries switch the process-wide default dtype and initialisers meanwhile,
-so a plan in one thread of the model server broke a load in another ("item() cannot be called on meta tensors")."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,10 +148,10 @@ def count_parameters(file: Path) -> int:
             raise ValueError("cut off")
         return sum(math.prod(entry["shape"]) for entry in entries)
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        raise _broken_weights(file.name) from error
+        raise broken_weights(file.name) from error
 
 
-def _broken_weights(name: str) -> InvalidInput:
+def broken_weights(name: str) -> InvalidInput:
     return InvalidInput(
         f"{name}: this is no whole safetensors file. The download may have broken off, or brought a pointer of Git LFS "
         "instead of the weights: fetch it again.",
@@ -214,79 +204,3 @@ def load_tokenizer_for(folder: Path, part: ModelPart, baked: str | None, sample:
     if baked in TEMPLATES and part.chat_template == "own":
         templates.adopt_baked_template(tokenizer, baked, sample)
     return tokenizer
-
-
-def learn_tokens(model: Any, tokenizer: Any, folder: Path, part: ModelPart) -> list[int]:
-    """Prepare `model`, just loaded from `folder`, for the tokens that the chosen template adds; returns those to train.
-
-    Empty for a template that needs none or whose tokens the model knows.
-    """
-    tokens = templates.tokens_of(part)
-    if not tokens:
-        return []
-    base = load_tokenizer(folder, ModelPart())
-    rows = special_tokens.rows_to_train(tokenizer, base, tokens)
-    special_tokens.make_room(model, tokenizer)
-    special_tokens.start_at_mean(model, rows, base)
-    return rows
-
-
-def quantization_config(part: QuantizationPart, precision: Precision) -> BitsAndBytesConfig | None:
-    """The bitsandbytes settings for `part`, as the QLoRA recipe of PEFT's and TRL's documentation has them."""
-    if part.method == "none":
-        return None
-    if part.method == "int8":
-        # It says at each layer of each step that it casts to float16: thousands of lines in a run's log
-        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=part.bnb_4bit_use_double_quant,
-        bnb_4bit_compute_dtype=getattr(torch, precision.weights),
-    )
-
-
-def load_model(folder: Path, part: QuantizationPart, device: Device, precision: Precision) -> Any:
-    """The base model on `device`, quantized as `part` says. Attention is torch's own sdpa, which is always there.
-
-    Raises InvalidInput if the weights are broken or do not belong to a text-generation model.
-    """
-    check_folder(folder)
-    read_config(folder)
-    try:
-        with BUILDING_A_MODEL:
-            model, loaded = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=getattr(torch, precision.weights),
-                quantization_config=quantization_config(part, precision),
-                device_map={"": device.kind if device.kind != "cuda" else 0},
-                attn_implementation="sdpa",
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-    except SafetensorError as error:
-        raise _broken_weights(folder.name) from error
-    missing = sorted(loaded["missing_keys"])
-    if missing:  # transformers fills them with random numbers and goes on
-        raise InvalidInput(
-            f"{folder.name}: its weights lack {len(missing)} of the model's tensors, the first is {missing[0]}. Either "
-            "a file is missing, or this is no text-generation model.",
-            field="model.base_model",
-        )
-    model.config.use_cache = True
-    return model
-
-
-def keep_trainable(model: Any) -> None:
-    """Let a 4-bit model on a CPU be asked in between without losing its gradients.
-
-    On a CPU with AVX512-BF16, bitsandbytes 0.50 packs the weights anew at the first forward in eval mode, for a kernel
-    that has no backward pass, and stays with it: LoRA then trains on gradients that are wrong by 88 % (median over its
-    matrices, measured), with nothing to see but a warning.
-    """
-    for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False

@@ -24,7 +24,7 @@ from trl import SFTConfig, SFTTrainer
 
 from studio.data import dataset
 from studio.errors import InvalidInput, StudioError
-from studio.ml import adapters, devices, evaluate, models
+from studio.ml import adapters, devices, evaluate, loading, models
 from studio.ml.callbacks import Reporter
 from studio.ml.devices import Device, Precision
 from studio.ml.exam import Exam, askable
@@ -77,9 +77,9 @@ def _train(folder: RunFolder, settings: Settings, tokens: Path) -> None:
         )
 
     # -- model: the frozen base, asked once before anything is learned
-    model = models.load_model(base, recipe.quantization, device, precision)
-    models.keep_trainable(model)
-    new_tokens = models.learn_tokens(model, tokenizer, base, recipe.model)
+    model = loading.load_model(base, recipe.quantization, device, precision)
+    loading.keep_trainable(model)
+    new_tokens = loading.learn_tokens(model, tokenizer, base, recipe.model)
     questions = askable(tokenizer, data.held_out)
     exam = Exam(model, tokenizer, questions, evaluate.labels_of(questions))
     folder.add_event(

@@ -236,6 +236,7 @@ def _found(
         tab.scan: scan,
         tab.rows: rows,
         tab.audit: data_audit.verdict_html(scan),
+        tab.cleaning.message: "",
         tab.changed: gr.update(visible=scan["changed_since"]),
         **_bad_rows(tab, scan["bad"], scan["unreadable_rows"], unusable, recipe.data.bad_rows),
         **_labels(tab, recipe, scan),

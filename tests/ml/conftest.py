@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from studio.ml import models
+from studio.ml import loading, models
 from studio.recipe import ModelPart, QuantizationPart, Recipe
 from studio.run_folder import RunFolder, now
 from studio.settings import Settings
@@ -68,7 +68,7 @@ def model(toy_model: Path) -> Any:
     from studio.ml import devices
 
     device = devices.detect()
-    return models.load_model(toy_model, QuantizationPart(), device, devices.Precision("float32", "no"))
+    return loading.load_model(toy_model, QuantizationPart(), device, devices.Precision("float32", "no"))
 
 
 @pytest.fixture(scope="session")

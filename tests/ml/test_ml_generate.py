@@ -11,7 +11,7 @@ import torch
 
 from studio.errors import InvalidInput
 from studio.messages import Message
-from studio.ml import devices, models
+from studio.ml import devices, loading
 from studio.ml.generate import Sampling, answer_all, encode, stream
 from studio.recipe import QuantizationPart
 
@@ -21,7 +21,7 @@ QUESTIONS = ["Hi", "What is the capital of France, and why?", "x" * 50, "2 + 2?"
 @pytest.fixture
 def talker(talking_model: Path) -> Any:
     """The talking toy in float32."""
-    return models.load_model(
+    return loading.load_model(
         talking_model, QuantizationPart(), devices.detect(), devices.Precision("float32", "no")
     ).eval()
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from studio.errors import InvalidInput, Refused, Unavailable
-from studio.ml import devices, models
+from studio.ml import devices, loading, models
 from studio.ml.devices import Precision
 from studio.ml.text.tokens import render, tokenize
 from studio.recipe import STARTER_MODEL, ModelPart, QuantizationPart
@@ -27,7 +27,7 @@ def part(folder: Path | str) -> ModelPart:
 
 def load(folder: Path, method: Any = "none") -> Any:
     """The model in `folder`, on this machine's device."""
-    return models.load_model(folder, QuantizationPart(method=method), devices.detect(), Precision("float32", "no"))
+    return loading.load_model(folder, QuantizationPart(method=method), devices.detect(), Precision("float32", "no"))
 
 
 def change_json(file: Path, **values: object) -> None:

@@ -19,7 +19,7 @@ from trl import SFTConfig, SFTTrainer
 
 from studio.errors import InvalidInput
 from studio.messages import Example
-from studio.ml import devices, models
+from studio.ml import devices, loading, models
 from studio.ml.chat import ChatModel
 from studio.ml.generate import Sampling
 from studio.ml.loss import AnswersOnlyHead, answer_for_the_bias
@@ -60,9 +60,9 @@ def prepared(folder: Path, template: Any = "llama-3", method: Any = "none") -> t
     part = ModelPart(base_model=str(folder), chat_template=template)
     tokenizer = models.load_tokenizer(folder, part)
     device = devices.detect()
-    model = models.load_model(folder, QuantizationPart(method=method), device, devices.Precision("float32", "no"))
-    models.keep_trainable(model)
-    return model, tokenizer, models.learn_tokens(model, tokenizer, folder, part)
+    model = loading.load_model(folder, QuantizationPart(method=method), device, devices.Precision("float32", "no"))
+    loading.keep_trainable(model)
+    return model, tokenizer, loading.learn_tokens(model, tokenizer, folder, part)
 
 
 # -- rows -----------------------------------------------------------------------------------------------------

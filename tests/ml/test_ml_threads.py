@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from studio.ml import devices, memory, models
+from studio.ml import devices, loading, memory
 from studio.recipe import QuantizationPart
 
 
@@ -16,7 +16,7 @@ def test_planning_and_loading_at_once_give_whole_models_and_right_shapes(toy_mod
     precision = devices.choose_precision(device, "float32")
 
     def load(_: int) -> bool:
-        model = models.load_model(toy_model, QuantizationPart(), device, precision)
+        model = loading.load_model(toy_model, QuantizationPart(), device, precision)
         return all(p.device.type != "meta" and p.dtype == torch.float32 for p in model.parameters())
 
     def plan(_: int) -> int:

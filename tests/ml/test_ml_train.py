@@ -19,7 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from studio.data.dataset import load
 from studio.errors import InvalidInput, StudioError
-from studio.ml import devices, models
+from studio.ml import devices, loading, models
 from studio.ml.callbacks import checkpoint_folders
 from studio.ml.devices import Precision
 from studio.ml.loss import AnswersOnlyHead
@@ -115,8 +115,8 @@ def test_the_adapter_learned_and_the_base_did_not(
     file = settings.starter_model / "model.safetensors"
     before = hashlib.sha256(file.read_bytes()).hexdigest()
     trained_models = []
-    load_model = models.load_model
-    monkeypatch.setattr(models, "load_model", lambda *a: trained_models.append(load_model(*a)) or trained_models[0])
+    load_model = loading.load_model
+    monkeypatch.setattr(loading, "load_model", lambda *a: trained_models.append(load_model(*a)) or trained_models[0])
 
     folder = train_of(make_run, settings, quick_recipe)
 
@@ -322,7 +322,7 @@ def test_epochs_decide_the_steps_if_no_steps_are_given(
 def trainer_for(recipe: Recipe, settings: Settings, folder: RunFolder, tokenizer: Any) -> AnswersOnlyHead:
     """The trainer that `train` would build for `recipe`."""
     device, precision = devices.detect(), Precision("float32", "no")
-    model = models.load_model(settings.starter_model, recipe.quantization, device, precision)
+    model = loading.load_model(settings.starter_model, recipe.quantization, device, precision)
     rows = prepare(tokenizer, load(recipe, settings).train.parts, recipe, folder.path / "train.arrow")
     return AnswersOnlyHead(
         model=model,
@@ -394,10 +394,10 @@ def test_asking_a_model_first_does_not_change_what_it_learns(wide_model: Path, m
     ids = torch.randint(3, 259, (2, 12), generator=torch.Generator().manual_seed(1))
 
     def gradients(*, asked_first: bool) -> list[torch.Tensor]:
-        model = models.load_model(
+        model = loading.load_model(
             wide_model, QuantizationPart(method=method), devices.detect(), Precision("float32", "no")
         )
-        models.keep_trainable(model)
+        loading.keep_trainable(model)
         if asked_first:
             with torch.inference_mode():
                 model.eval()(ids)

@@ -62,11 +62,6 @@ class Lengths:
         """All that has one entry a row."""
         return self.total, self.trained, self.first_trained, self.last_end, self.flags
 
-    def at(self, indices: Indices) -> Lengths:
-        """Of some rows only."""
-        wanted = set(indices.tolist()) if self.problems else set()
-        return Lengths.of([array[indices] for array in self.arrays], [p for p in self.problems if p[0] in wanted])
-
     def has(self, flag: int) -> Indices:
         """A mask of the rows that have a flag."""
         return (self.flags & flag) != 0
@@ -79,9 +74,11 @@ _FINGERPRINTS: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 def measured(data: Data, tokenizer: Any, recipe: Recipe, settings: Settings, told: Told = tell_nobody) -> Lengths:
     """The numbers of all rows that will be trained, those of mixed datasets behind the others."""
     of_parts = [
-        measure(part, readable, tokenizer, recipe, settings, told).at(part.indices)
+        measure(part, readable, tokenizer, recipe, settings, told)
         for part, readable in zip(data.train.parts, data.readable, strict=True)
     ]
+    if len(of_parts) == 1:
+        return of_parts[0]
     columns = zip(*(part.arrays for part in of_parts), strict=True)
     return Lengths.of([np.concatenate(column) for column in columns], of_parts[0].problems)
 
@@ -89,15 +86,14 @@ def measured(data: Data, tokenizer: Any, recipe: Recipe, settings: Settings, tol
 def measure(
     part: Rows, readable: Indices, tokenizer: Any, recipe: Recipe, settings: Settings, told: Told = tell_nobody
 ) -> Lengths:
-    """The numbers of every readable row of a store, also of those that a step drops: so switching a step costs nothing.
-
-    The arrays have one entry a row of the store. Kept in the cache.
+    """The numbers of the rows of `part`. Every readable row of its store is measured, also those that a step drops,
+    and kept in the cache: so switching a step costs nothing.
     """
     file = settings.data_cache / "lengths" / f"{_key(part, tokenizer, recipe)}.npz"
     if not file.is_file():
         every = Rows(part.store, part.form, part.cleaning, readable)
         _write(_tokenize_all(every, tokenizer, recipe, told), file)
-    return _read(file)
+    return _read(file, _Chosen(part.indices))
 
 
 def _key(part: Rows, tokenizer: Any, recipe: Recipe) -> str:
@@ -160,11 +156,29 @@ def _write(kept: Lengths, file: Path) -> None:
     os.replace(beside.name, file)
 
 
-@functools.lru_cache(maxsize=8)
-def _read(file: Path) -> Lengths:
+class _Chosen:
+    """Rows of a store, comparable by their content, to remember what was read for them."""
+
+    def __init__(self, indices: Indices) -> None:
+        self.indices = indices
+        self._name = sifting.hash_of(indices)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Chosen) and other._name == self._name
+
+    def __hash__(self) -> int:
+        return hash(self._name)
+
+
+@functools.lru_cache(maxsize=4)
+def _read(file: Path, chosen: _Chosen) -> Lengths:
+    """The numbers of some rows; of the others never more than one array is in memory."""
     with np.load(file, allow_pickle=False) as kept:
-        *arrays, problems = (kept[name] for name in kept.files)
-    return Lengths.of(arrays, [(int(index), str(sentence)) for index, sentence in json.loads(str(problems))])
+        *names, problems = kept.files
+        arrays = [kept[name][chosen.indices] for name in names]
+        told = [(int(index), str(sentence)) for index, sentence in json.loads(str(kept[problems]))]
+    wanted = set(chosen.indices.tolist()) if told else set()
+    return Lengths.of(arrays, [problem for problem in told if problem[0] in wanted])
 
 
 def at_max_length(rows: Lengths, recipe: Recipe) -> dict[str, Any]:

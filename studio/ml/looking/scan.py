@@ -57,8 +57,8 @@ def scan(recipe: Recipe, settings: Settings, told: Told = tell_nobody) -> dict[s
     folder, _ = models.resolve(recipe.model, settings, weights=False)
     data = load(recipe, settings, told)
     tokenizer = models.load_tokenizer_for(folder, recipe.model, data.form.template, data.sample)
+    seen = surveyed(data, settings, told)  # before the lengths are in memory: each takes its share of it
     rows = lengths.measured(data, tokenizer, recipe, settings, told)
-    seen = surveyed(data, settings, told)
     context = getattr(models.read_config(folder).get_text_config(), "max_position_embeddings", None)
     found = [
         *audit.findings(data, rows, recipe, context),
