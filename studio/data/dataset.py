@@ -122,8 +122,8 @@ class Data:
     held_out_digests: Indices
     """64-bit digests of the rows held out."""
 
-    readable: tuple[Indices, ...]
-    """Of each part of `train`: where the rows stand that fit its format, also those that a step drops."""
+    parts_sifted: tuple[Sifted, ...]
+    """Of each part of `train`: what one pass over all its rows found, also over those that a step drops."""
 
     @property
     def sample(self) -> str:
@@ -165,16 +165,14 @@ def load(recipe: Recipe, settings: Settings, told: Told = tell_nobody) -> Data:
         held, held_digests = Rows(store, form, cleaning, held_indices), sifted.digests[held_indices]
     if cleaning.dedupe != "no":
         indices, steps = _without_held_out(indices, sifted.digests[indices], held_digests, steps)
-    parts, readable = [Rows(store, form, cleaning, indices)], [sifted.readable]
+    parts, passes = [Rows(store, form, cleaning, indices)], [sifted]
     for source in part.mix:
-        mixed, of_mixed = _mixed_in(source, cleaning, seed, settings, told)
+        mixed, its_pass = _mixed_in(source, cleaning, seed, settings, told)
         parts.append(mixed)
-        readable.append(of_mixed)
+        passes.append(its_pass)
     prints = [rows.store.facts.fingerprint for rows in parts]
     fingerprint = prints[0] if len(prints) == 1 else sifting.key_of(prints)
-    return Data(
-        Mixed(parts), held, form, tuple(others), store, sifted, steps, fingerprint, held_digests, tuple(readable)
-    )
+    return Data(Mixed(parts), held, form, tuple(others), store, sifted, steps, fingerprint, held_digests, tuple(passes))
 
 
 def open_recognised(
@@ -242,8 +240,8 @@ def _own_held_out(
 
 def _mixed_in(
     source: MixedSource, cleaning: CleaningPart, seed: int, settings: Settings, told: Told
-) -> tuple[Rows, Indices]:
-    """(the rows of a further dataset, each as often as its weight says; where its readable rows stand).
+) -> tuple[Rows, Sifted]:
+    """(the rows of a further dataset, each as often as its weight says; what one pass over all of them found).
 
     Repairs, drop_empty and dedupe hold for it too; the other steps speak of the main dataset's rows and columns.
     """
@@ -255,7 +253,7 @@ def _mixed_in(
     indices, _ = _left(store, form, own, sifted, seed)
     whole, rest = divmod(round(source.weight * len(indices)), max(1, len(indices)))
     some = np.random.default_rng(seed).choice(indices, rest, replace=False) if rest else indices[:0]
-    return Rows(store, form, own, np.sort(np.concatenate([*[indices] * whole, some]))), sifted.readable
+    return Rows(store, form, own, np.sort(np.concatenate([*[indices] * whole, some]))), sifted
 
 
 def refuse_bad_rows(data: Data, part: DataPart) -> None:

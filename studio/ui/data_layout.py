@@ -24,7 +24,7 @@ WAITING = '<div class="empty">Reading the dataset. The first look takes a few se
 
 @dataclass(frozen=True)
 class DataTab:
-    """The tab's components. The five of gr.State remember what the model server last said."""
+    """The tab's components. Those of gr.State remember what the model server last said."""
 
     sources: Sources
     reading: Reading
@@ -36,8 +36,8 @@ class DataTab:
     use_message: Any
     use: Any
     view: Any
-    shown: Any
-    lengths_group: Any
+    views: dict[str, Any]
+    """What each view shows, by its name. All are there and one is in sight, so a late answer is in nobody's way."""
     slider: Any
     lengths: Any
     pager: Any
@@ -54,10 +54,10 @@ class DataTab:
     """The last look: its recipe, its answer, a stamp, and what the mapping's fields show because of it."""
     scan: Any
     """The last scan's answer with the stamp of the look that it belongs to; None before the first."""
+    seen: Any
+    """A text box that nobody sees, with the stamp of the look that has reached the browser."""
     place: Any
     """Which rows are shown; see data_pager.py."""
-    rows: Any
-    """Those rows, as the server described them."""
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class DataTab:
 def build() -> DataTab:
     """Lay the tab out."""
     asked, looked, scan = gr.State({**sketch_of(None), "stamp": 0}), gr.State(None), gr.State(None)
-    place, rows = gr.State(data_pager.START), gr.State([])
+    place = gr.State(data_pager.START)
     timer = gr.Timer(POLL_SECONDS)
     with gr.Row(elem_classes="cols"):
         with gr.Column(elem_classes="left"):
@@ -90,26 +90,34 @@ def build() -> DataTab:
                 view = gr.Radio(
                     VIEWS, value=ROWS, show_label=False, container=False, elem_classes="segments", elem_id="data-view"
                 )
-                shown = piece(WAITING, elem_classes="view", elem_id="data-rows")
-                with gr.Column(visible=False, elem_classes="d-lengths") as lengths_group:
-                    slider = gr.Slider(
-                        16,
-                        1024,
-                        START_DRAFT["training"]["max_length"],
-                        step=16,
-                        label="max_length",
-                        info="Longest row in tokens; what is beyond is cut. Move it to see what that costs.",
-                        buttons=[],
-                        elem_id="length-slider",
-                    )
-                    lengths = piece("", elem_id="data-lengths")
+                views, slider, lengths = _views()
                 pager, pager_words, go_to, previous, following = _pager()
-    pressed = gr.Textbox("", show_label=False, container=False, elem_id="data-pressed", elem_classes="hidden-now")
+    unseen: dict[str, Any] = {"show_label": False, "container": False, "elem_classes": "hidden-now"}
+    pressed, seen = gr.Textbox("", elem_id="data-pressed", **unseen), gr.Textbox("", **unseen)
     return DataTab(
-        sources, reading, cleaning, audit, changed, accept, keep_looking, use_message, use, view, shown, lengths_group,
-        slider, lengths, pager, pager_words, previous, following, go_to, pressed, timer, asked, looked, scan, place,
-        rows,
+        sources, reading, cleaning, audit, changed, accept, keep_looking, use_message, use, view, views, slider,
+        lengths, pager, pager_words, previous, following, go_to, pressed, timer, asked, looked, scan, seen, place,
     )  # fmt: skip
+
+
+def _views() -> tuple[dict[str, Any], Any, Any]:
+    """(what each view shows by its name, the slider over max_length, what it says)."""
+    views: dict[str, Any] = {ROWS: piece(WAITING, elem_classes="view", elem_id="data-rows")}
+    for name, identity in ((TOKENS, "data-tokens"), (CHARTS, "data-charts"), (RAW, "data-raw")):
+        views[name] = piece(WAITING, elem_classes="view", elem_id=identity, visible=False)
+    with gr.Column(visible=False, elem_classes="d-lengths") as views[LENGTHS]:
+        slider = gr.Slider(
+            16,
+            1024,
+            START_DRAFT["training"]["max_length"],
+            step=16,
+            label="max_length",
+            info="Longest row in tokens; what is beyond is cut. Move it to see what that costs.",
+            buttons=[],
+            elem_id="length-slider",
+        )
+        lengths = piece("", elem_id="data-lengths")
+    return views, slider, lengths
 
 
 def _pager() -> tuple[Any, Any, Any, Any, Any]:

@@ -16,10 +16,10 @@ import gradio as gr
 from studio.errors import InvalidInput, StudioError, Unavailable
 from studio.recipe import Recipe, recipe_from_dict
 from studio.services.paths import check_recipe_paths
-from studio.ui import data_audit, data_cleaning, data_mapping, data_pager, data_view
-from studio.ui.data_layout import CHARTS, LENGTHS, DataTab
+from studio.ui import data_audit, data_charts, data_cleaning, data_mapping, data_pager, data_view
+from studio.ui.data_layout import CHARTS, DataTab
 from studio.ui.data_pager import Place
-from studio.ui.data_paging import Shown, lengths_html, machine, pages_of, rows_at, view_of
+from studio.ui.data_paging import IN_PAGES, Shown, lengths_html, machine, pages_of, rows_at, rows_shown
 from studio.ui.data_sketch import Sketch, recipe_of
 from studio.ui.run_view import say
 from studio.ui.shared import Shared
@@ -28,10 +28,9 @@ NO_ROWS = '<div class="empty">Rows appear here once the dataset can be read.</di
 
 
 def look(
-    shared: Shared, tab: DataTab, draft: Any, sketch: Sketch, looked: dict[str, Any] | None, showing: tuple[Place, str]
+    shared: Shared, tab: DataTab, draft: Any, sketch: Sketch, looked: dict[str, Any] | None, place: Place
 ) -> Shown:
     """Ask for the beginning of the chosen dataset and show how it reads; the scan is for `poll`."""
-    place, view = showing
     name = sketch["data"]["dataset"]
     fresh = looked is None or looked["dataset"] != name or "columns" not in looked
     before = {} if fresh or looked is None else looked
@@ -53,29 +52,30 @@ def look(
     form = answer["format"]
     return {
         tab.looked: after,
-        tab.place: place,
-        tab.rows: rows,
+        tab.seen: str(after["stamp"]),
         tab.use_message: "",
         tab.reading.said: data_mapping.said_html(name, answer),
         tab.reading.message: say("bad", "Not recognised", answer["problem"]) if answer["problem"] else "",
         tab.cleaning.message: "",
         **_mapping(tab, before, after, open_it=form is None or (fresh and form["sureness"] == "guess")),
         **_labels(tab, recipe, None),
-        **(_anew(tab, answer, recipe, showing=(view, rows)) if fresh or form is None else {}),
-        **(view_of(tab, view, rows, None) if view not in (LENGTHS, CHARTS) else {}),
+        **rows_shown(tab, rows),
+        **(_anew(tab, answer, recipe) if fresh or form is None else {}),
     }
 
 
-def _anew(tab: DataTab, answer: dict[str, Any], recipe: Recipe, showing: tuple[str, list[Any]]) -> Shown:
+def _anew(tab: DataTab, answer: dict[str, Any], recipe: Recipe) -> Shown:
     """Nothing that was known of all rows holds any more: another dataset, or one that is not understood."""
     understood = answer["format"] is not None
     return {
         tab.scan: None,
+        tab.place: data_pager.START,
+        tab.lengths: data_charts.NO_LENGTHS,
+        tab.views[CHARTS]: data_charts.NO_CHARTS,
         tab.audit: data_audit.READING if understood else data_audit.COLUMNS_FIRST,
         tab.changed: gr.update(visible=False),
         **pages_of(tab, data_pager.START, None),
         **_bad_rows(tab, answer["bad"], [], len(answer["bad"]), recipe.data.bad_rows),
-        **view_of(tab, *showing, None),
     }
 
 
@@ -84,13 +84,15 @@ def _not_read(tab: DataTab, name: str, before: Mapping[str, Any], error: StudioE
     field = error.field or "" if isinstance(error, InvalidInput) else ""
     told = say("bad", "Not usable", data_view.clip(str(error), 1000))
     cleaning = field.startswith("cleaning.")
+    stamp = time.monotonic_ns()
     shown: Shown = {
-        tab.looked: {**before, "stamp": time.monotonic_ns(), "dataset": name, "recipe": None, "answer": None},
-        tab.rows: [],
+        tab.looked: {**before, "stamp": stamp, "dataset": name, "recipe": None, "answer": None},
+        tab.seen: str(stamp),
         tab.reading.message: "" if cleaning else told,
         tab.cleaning.message: told if cleaning else "",
         tab.audit: data_audit.failed_html(str(error)),
-        tab.shown: NO_ROWS,
+        **dict.fromkeys((tab.views[name] for name in (*IN_PAGES, CHARTS)), NO_ROWS),
+        tab.lengths: NO_ROWS,
         tab.scan: None,
         tab.pager_words: "",
         tab.changed: gr.update(visible=False),
@@ -184,31 +186,35 @@ def _labels(tab: DataTab, recipe: Recipe, scan: dict[str, Any] | None) -> Shown:
 
 
 def poll(
-    shared: Shared, tab: DataTab, looked: dict[str, Any] | None, scan: dict[str, Any] | None, showing: tuple[Place, str]
+    shared: Shared, tab: DataTab, looked: dict[str, Any] | None, scan: dict[str, Any] | None, seen: str, place: Place
 ) -> Shown:
-    """How far the scan of the last look is; its result when it is done, once. Runs all the time and never raises."""
-    if not looked or not looked["answer"] or not looked["answer"]["format"]:
+    """How far the scan of the last look is; its result when it is done, once. Runs all the time and never raises.
+
+    Waits until the browser has seen that look (`seen`): its answer may come another way, and late.
+    """
+    if not looked or str(looked["stamp"]) != seen or not looked["answer"] or not looked["answer"]["format"]:
         return {}
     if scan and scan["of"] == looked["stamp"] and scan["settled"]:
         return {}
     recipe = recipe_from_dict(looked["recipe"])
     try:
         answer = shared.studio.server.ask("scan", recipe)
-        done = answer["state"] == "done"
-        rows = rows_at(shared, recipe, showing[0], answer["rows"]) if done else []
-        known = {"machine": machine(shared, recipe)} if done else {}
+        if answer["state"] != "done":
+            after = {**answer, "of": looked["stamp"], "settled": False}
+            return {} if after == scan else {tab.scan: after, tab.audit: data_audit.progress_html(answer)}
+        rows = rows_at(shared, recipe, place, answer["rows"])
     except Unavailable as error:
         return {tab.audit: data_audit.failed_html(str(error))}  # the next tick starts it anew
     except StudioError as error:
         after = {"of": looked["stamp"], "settled": True, "state": "failed", "sentence": str(error)}
         return {tab.scan: after, **_failed(tab, error)}
-    after = {**answer, **known, "of": looked["stamp"], "settled": done, "dataset": looked["dataset"]}
-    if after == scan:
-        return {}
-    return _found(shared, tab, recipe, (scan, after), (*showing, rows)) if done else {
-        tab.scan: after,
-        tab.audit: data_audit.progress_html(answer),
-    }  # fmt: skip
+    known = machine(shared, recipe, scan)
+    after = {**answer, **known, "of": looked["stamp"], "settled": True, "dataset": looked["dataset"]}
+    return {
+        **_found(shared, tab, recipe, scan, after),
+        **rows_shown(tab, rows),
+        **pages_of(tab, place, answer["rows"]),
+    }
 
 
 def _failed(tab: DataTab, error: StudioError) -> Shown:
@@ -221,34 +227,23 @@ def _failed(tab: DataTab, error: StudioError) -> Shown:
     return shown
 
 
-def _found(
-    shared: Shared,
-    tab: DataTab,
-    recipe: Recipe,
-    scans: tuple[dict[str, Any] | None, dict[str, Any]],
-    showing: tuple[Place, str, list[Any]],
-) -> Shown:
+def _found(shared: Shared, tab: DataTab, recipe: Recipe, before: dict[str, Any] | None, scan: dict[str, Any]) -> Shown:
     """Everything that the finished scan knows."""
-    before, scan = scans
-    place, view, rows = showing
     unusable = scan["bad_rows"] + scan["unreadable"]
     shown: Shown = {
         tab.scan: scan,
-        tab.rows: rows,
         tab.audit: data_audit.verdict_html(scan),
         tab.cleaning.message: "",
         tab.changed: gr.update(visible=scan["changed_since"]),
+        tab.views[CHARTS]: data_charts.charts_html(scan["charts"]),
+        tab.lengths: lengths_html(shared, recipe, scan, scan["lengths"]),
         **_bad_rows(tab, scan["bad"], scan["unreadable_rows"], unusable, recipe.data.bad_rows),
         **_labels(tab, recipe, scan),
-        **view_of(tab, view, rows, scan),
-        **pages_of(tab, place, scan["rows"]),
-        tab.lengths: lengths_html(shared, recipe, scan, scan["lengths"]),
     }
     longest = slider_maximum(scan["lengths"])
-    was_longest = slider_maximum(before["lengths"]) if before and "lengths" in before else None
-    if before is None or "dataset" not in before or before["dataset"] != scan["dataset"]:
+    if before is None or before.get("dataset") != scan["dataset"]:
         shown[tab.slider] = gr.update(maximum=longest, value=recipe.training.max_length)
-    elif longest != was_longest:
+    elif "lengths" not in before or longest != slider_maximum(before["lengths"]):
         shown[tab.slider] = gr.update(maximum=longest)
     return shown
 

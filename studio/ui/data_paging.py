@@ -13,27 +13,33 @@ from studio.errors import StudioError
 from studio.recipe import Recipe, recipe_from_dict
 from studio.services import forecast
 from studio.ui import data_charts, data_pager, data_view
-from studio.ui.data_layout import CHARTS, LENGTHS, RAW, TOKENS, WAITING, DataTab
+from studio.ui.data_layout import RAW, ROWS, TOKENS, DataTab
 from studio.ui.data_pager import Place
 from studio.ui.run_view import say
 from studio.ui.shared import Shared
 
+IN_PAGES = (ROWS, TOKENS, RAW)
+"""Views that show a page of rows."""
 Shown = dict[Any, Any]
 """Component -> its new value."""
 
 
-def machine(shared: Shared, recipe: Recipe) -> dict[str, Any]:
-    """What a forecast of the time needs to know besides the lengths; empty where the model cannot be described."""
+def machine(shared: Shared, recipe: Recipe, known: dict[str, Any] | None) -> dict[str, Any]:
+    """What a forecast of the time needs to know besides the lengths, under "machine"; None if the model is not usable.
+
+    The last answer is `known`, and holds as long as the model is the same.
+    """
+    model = recipe.model.model_dump(mode="json")
+    if known and known.get("model") == model:
+        return {"model": model, "machine": known["machine"]}
     try:
         card = shared.studio.server.ask("model", recipe)
         detail = shared.studio.server.device()["detail"]
     except StudioError:
-        return {}  # the lengths are worth showing without a time, and the Model page says what is wrong with it
-    return {
-        "total_parameters": card["methods"]["LoRA"]["total_parameters"],
-        "device_kind": detail["kind"],
-        "cores": detail["cores"],
-    }
+        return {"model": model, "machine": None}  # lengths are worth showing; the Model page says what is wrong
+    total = card["methods"]["LoRA"]["total_parameters"]
+    found = {"total_parameters": total, "device_kind": detail["kind"], "cores": detail["cores"]}
+    return {"model": model, "machine": found}
 
 
 def lengths_html(shared: Shared, recipe: Recipe, scan: dict[str, Any], lengths: dict[str, Any]) -> str:
@@ -57,20 +63,20 @@ def slide(shared: Shared, looked: Any, scan: Any, length: Any) -> Any:
     return lengths_html(shared, recipe, scan, lengths)
 
 
-def turn(shared: Shared, tab: DataTab, looked: Any, scan: Any, showing: tuple[Place, str]) -> Shown:
+def turn(shared: Shared, tab: DataTab, looked: Any, scan: Any, place: Place) -> Shown:
     """The page of rows that was asked for."""
-    place, view = showing
     if not looked or not looked["recipe"]:
         return {}
     total = scan["rows"] if scan and "rows" in scan else None
     try:
         rows = rows_at(shared, recipe_from_dict(looked["recipe"]), place, total)
     except StudioError as error:
-        return {tab.shown: say("bad", "Not shown", str(error))}
-    return {tab.rows: rows, **view_of(tab, view, rows, scan), **pages_of(tab, place, total)}
+        return dict.fromkeys((tab.views[name] for name in IN_PAGES), say("bad", "Not shown", str(error)))
+    return {**rows_shown(tab, rows), **pages_of(tab, place, total)}
 
 
 def rows_at(shared: Shared, recipe: Recipe, place: Place, total: int | None) -> list[Any]:
+    """The rows in the window, as the server describes them. Raises StudioError."""
     numbers = data_pager.numbers(place, total)
     if not numbers:
         return []
@@ -78,7 +84,17 @@ def rows_at(shared: Shared, recipe: Recipe, place: Place, total: int | None) -> 
     return list(answer["rows"])
 
 
+def rows_shown(tab: DataTab, rows: list[Any]) -> Shown:
+    """Rows in the three ways to read them."""
+    return {
+        tab.views[ROWS]: data_view.rows_html(rows),
+        tab.views[TOKENS]: data_view.tokens_html(rows),
+        tab.views[RAW]: data_view.raw_html(rows),
+    }
+
+
 def pages_of(tab: DataTab, place: Place, rows: int | None) -> Shown:
+    """The pager's words, and which of its buttons lead anywhere."""
     total = data_pager.total_of(place, rows)
     return {
         tab.pager_words: data_pager.words(place, rows),
@@ -87,25 +103,7 @@ def pages_of(tab: DataTab, place: Place, rows: int | None) -> Shown:
     }
 
 
-def show_view(tab: DataTab, view: str, rows: list[Any], looked: Any, scan: Any) -> Shown:
-    """Switch the view; everything is here already."""
-    if not looked:
-        return {tab.shown: WAITING}
-    return view_of(tab, view, rows, scan)
-
-
-def view_of(tab: DataTab, view: str, rows: list[Any], scan: Any) -> Shown:
-    counted = scan is not None and "charts" in scan
-    in_pages = view not in (LENGTHS, CHARTS)
-    shown: Shown = {
-        tab.lengths_group: gr.update(visible=view == LENGTHS),
-        tab.pager: gr.update(visible=in_pages),
-        tab.shown: gr.update(visible=view != LENGTHS),
-    }
-    if view == LENGTHS:
-        return shown if counted else {**shown, tab.lengths: data_charts.NO_LENGTHS}
-    if view == CHARTS:
-        html = data_charts.charts_html(scan["charts"]) if counted else data_charts.NO_CHARTS
-    else:
-        html = {TOKENS: data_view.tokens_html, RAW: data_view.raw_html}.get(view, data_view.rows_html)(rows)
-    return {**shown, tab.shown: gr.update(value=html, visible=True)}
+def show_view(tab: DataTab, view: str) -> Shown:
+    """Bring one view in sight; what it shows is there already."""
+    shown: Shown = {component: gr.update(visible=name == view) for name, component in tab.views.items()}
+    return {**shown, tab.pager: gr.update(visible=view in IN_PAGES)}

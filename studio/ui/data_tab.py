@@ -14,7 +14,7 @@ import gradio as gr
 
 from studio.ui import data_choices, data_looking, data_pager, data_paging, data_using
 from studio.ui.data_choices import Page
-from studio.ui.data_layout import DataTab, build
+from studio.ui.data_layout import CHARTS, DataTab, build
 from studio.ui.guard import told
 from studio.ui.shared import AT_ONCE, PRIVATE, QUIET, Shared
 
@@ -68,18 +68,18 @@ def _connect_looking(page: Page) -> None:
     tab, shared = page.tab, page.shared
     reading, cleaning = tab.reading, tab.cleaning
     seen = [
-        tab.looked, tab.scan, tab.place, tab.rows, tab.audit, tab.changed, tab.use_message, tab.view, tab.shown,
-        tab.lengths_group, tab.lengths, tab.slider, tab.pager, tab.pager_words, tab.previous, tab.following,
+        tab.looked, tab.seen, tab.scan, tab.place, tab.audit, tab.changed, tab.use_message, tab.lengths, tab.slider,
+        *(tab.views[name] for name in (*data_paging.IN_PAGES, CHARTS)), tab.pager_words, tab.previous, tab.following,
         reading.said, reading.message, reading.bad, reading.bad_actions, reading.skip, reading.stop, reading.mapping,
         reading.columns, cleaning.fold, cleaning.message, cleaning.held_fold, cleaning.mix_fold, cleaning.mixed,
         *cleaning.counts.values(), *reading.fields.values(), cleaning.fields["data.held_out_by"],
         cleaning.fields["cleaning.near_duplicate_similarity"],
     ]  # fmt: skip
-    look = shows(lambda d, s, looked, place, view: data_looking.look(shared, tab, d, s, looked, (place, view)))
-    asked = [shared.draft, tab.asked, tab.looked, tab.place, tab.view]
+    look = shows(lambda *values: data_looking.look(shared, tab, *values))
+    asked = [shared.draft, tab.asked, tab.looked, tab.place]
     poll: dict[str, Any] = {
-        "fn": shows(lambda looked, scan, place, view: data_looking.poll(shared, tab, looked, scan, (place, view))),
-        "inputs": [tab.looked, tab.scan, tab.place, tab.view],
+        "fn": shows(lambda *values: data_looking.poll(shared, tab, *values)),
+        "inputs": [tab.looked, tab.scan, tab.seen, tab.place],
         "outputs": seen,
         **AT_ONCE,
     }
@@ -91,11 +91,9 @@ def _connect_looking(page: Page) -> None:
 
 def _connect_views(page: Page) -> None:
     tab, shared = page.tab, page.shared
-    views = [tab.lengths_group, tab.pager, tab.shown, tab.lengths]
     tab.view.change(
-        shows(lambda *values: data_paging.show_view(tab, *values)), [tab.view, tab.rows, tab.looked, tab.scan], views,
-        **AT_ONCE,
-    )  # fmt: skip
+        shows(lambda view: data_paging.show_view(tab, view)), [tab.view], [*tab.views.values(), tab.pager], **AT_ONCE
+    )
     for button, pages in ((tab.previous, -1), (tab.following, 1)):
         button.click(
             lambda place, scan, pages=pages: data_pager.moved(place, pages, _counted(scan)),
@@ -110,9 +108,9 @@ def _connect_views(page: Page) -> None:
         **QUIET,
     )
     tab.place.change(
-        shows(lambda looked, scan, place, view: data_paging.turn(shared, tab, looked, scan, (place, view))),
-        [tab.looked, tab.scan, tab.place, tab.view],
-        [tab.rows, *views, tab.pager_words, tab.previous, tab.following],
+        shows(lambda *values: data_paging.turn(shared, tab, *values)),
+        [tab.looked, tab.scan, tab.place],
+        [*(tab.views[name] for name in data_paging.IN_PAGES), tab.pager_words, tab.previous, tab.following],
         trigger_mode="always_last",
         **QUIET,
     )

@@ -137,8 +137,8 @@ def test_from_a_messy_file_to_a_trained_model(browser: Browser, pages: Pages, ho
     length.press("Tab")
     expect(page.locator("#data-lengths text.limit")).to_have_text(re.compile("max_length 256"), timeout=15 * SECOND)
     view(page, "As the model sees it")
-    expect(page.locator("#data-rows .tok u.t").first).to_be_visible()
-    expect(page.locator("#data-rows .tok .s").first).to_have_text("<|im_start|>")
+    expect(page.locator("#data-tokens .tok u.t").first).to_be_visible()
+    expect(page.locator("#data-tokens .tok .s").first).to_have_text("<|im_start|>")
     take(page, "data-tokens")
 
     # A reload loses nothing; the dataset is used and trains to the end
@@ -176,10 +176,11 @@ def test_rows_full_of_markup_stay_text_and_their_buttons_work_from_the_keyboard(
     upload(page, file)
     expect(page.locator("#data-rows .turn.user").first).to_have_text(hostile, timeout=30 * SECOND)
     expect(page.locator("#data-pager")).to_have_text("Rows 1–6 of 30", timeout=30 * SECOND)
-    for name in ("As the model sees it", "Charts", "Raw", "Rows"):
+    for name, shown in (("As the model sees it", "tokens"), ("Charts", "charts"), ("Raw", "raw"), ("Rows", "rows")):
         view(page, name)
+        expect(page.locator(f"#data-{shown}")).to_be_visible()
+        assert page.locator(".d-look img").count() == 0
     assert page.title() == "Finetune Studio"
-    assert page.locator("#data-rows img").count() == 0
 
     # Row numbers, pages and the number to go to
     page.locator("#data-audit button[data-press='row:12']").press("Enter")

@@ -82,7 +82,7 @@ def test_rows_are_tokenized_once_whatever_is_left_out_of_them(
 
 
 def test_padding_is_what_the_layout_of_batches_leaves_empty(recipe: Recipe) -> None:
-    rows = np.array([10, 20, 30, 40])
+    rows = np.bincount([10, 20, 30, 40])
     ordered = recipe.changed(**{"training.per_device_train_batch_size": 2})
     assert lengths.padding_share(rows, ordered) == pytest.approx(1 - 100 / (2 * 20 + 2 * 40))
     single = recipe.changed(**{"training.per_device_train_batch_size": 1})
@@ -91,7 +91,7 @@ def test_padding_is_what_the_layout_of_batches_leaves_empty(recipe: Recipe) -> N
 
 
 def test_steps_per_epoch_count_batches_and_packed_sequences(recipe: Recipe) -> None:
-    rows = np.full(100, 64)
+    rows = np.bincount(np.full(100, 64))
     batches = {"training.per_device_train_batch_size": 4, "training.gradient_accumulation_steps": 2}
     assert lengths.steps_per_epoch(rows, recipe.changed(**batches)) == 13
     packed = recipe.changed(**batches, **{"training.packing": True, "training.max_length": 128})
@@ -99,7 +99,7 @@ def test_steps_per_epoch_count_batches_and_packed_sequences(recipe: Recipe) -> N
 
 
 def test_the_histogram_counts_every_row_once() -> None:
-    bins = lengths._bins(np.array([0, 1, 79, 80, 500]))
+    bins = lengths._bins(np.bincount([0, 1, 79, 80, 500]))
     assert sum(count for _, _, count in bins) == 5
     assert all(low < high for low, high, _ in bins)
     assert len(bins) <= lengths.BINS

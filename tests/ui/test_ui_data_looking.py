@@ -16,7 +16,6 @@ from studio.ui.data_sketch import changed, chosen, sketch_of
 from studio.ui.shared import START_DRAFT
 
 SKETCH = sketch_of(None)
-SHOWING = (data_pager.START, "Rows")
 
 
 @pytest.fixture
@@ -29,19 +28,20 @@ def page(studio: FakeStudio) -> Page:
     return make_page(studio)
 
 
-def looking(page: Page, sketch: dict[str, Any] = SKETCH, looked: Any = None, showing: Any = SHOWING) -> dict[Any, Any]:
-    return data_looking.look(page.shared, page.tab, START_DRAFT, sketch, looked, showing)
+def looking(page: Page, sketch: dict[str, Any] = SKETCH, looked: Any = None) -> dict[Any, Any]:
+    return data_looking.look(page.shared, page.tab, START_DRAFT, sketch, looked, data_pager.START)
 
 
-def polling(page: Page, looked: Any, before: Any = None, showing: Any = SHOWING) -> dict[Any, Any]:
-    return data_looking.poll(page.shared, page.tab, looked, before, showing)
+def polling(page: Page, looked: Any, before: Any = None, seen: str = "") -> dict[Any, Any]:
+    shown = seen or str(looked["stamp"])
+    return data_looking.poll(page.shared, page.tab, looked, before, shown, data_pager.START)
 
 
 def test_a_look_shows_how_it_reads_and_the_first_rows(page: Page) -> None:
     shown = looking(page)
     tab = page.tab
     assert "texts with a label" in shown[tab.reading.said]
-    assert "positive" in shown[tab.shown]["value"]
+    assert "positive" in shown[tab.views["Rows"]]
     assert shown[tab.fields["data.mapping.text"]]["value"] == "review"
     assert shown[tab.fields["data.mapping.prompt"]]["visible"] is False
     assert shown[tab.fields["data.label_names"]]["value"] == "0=negative, 1=positive"
@@ -70,7 +70,7 @@ def test_what_is_not_understood_asks_for_the_columns_and_is_not_scanned(page: Pa
     shown = looking(page)
     assert "Say what the columns are" in shown[page.tab.audit]
     assert "Nothing fits." in shown[page.tab.reading.message]
-    assert "&quot;review&quot;" in shown[page.tab.shown]["value"]
+    assert "&quot;review&quot;" in shown[page.tab.views["Rows"]]
     assert polling(page, shown[page.tab.looked]) == {}
 
 
@@ -158,26 +158,34 @@ def test_turning_pages_asks_for_those_rows(page: Page, studio: FakeStudio) -> No
     looked = looking(page)[page.tab.looked]
     done = polling(page, looked)[page.tab.scan]
     place = data_pager.moved(data_pager.START, 3, 20)
-    shown = data_paging.turn(page.shared, page.tab, looked, done, (place, "Raw"))
+    shown = data_paging.turn(page.shared, page.tab, looked, done, place)
     assert studio.server.asked[-1][2] == {"numbers": "19,20"}
     assert shown[page.tab.following]["interactive"] is False
-    assert "Row 19" in shown[page.tab.shown]["value"]
+    assert "Row 19" in shown[page.tab.views["Raw"]]
 
 
-@pytest.mark.parametrize(
-    ("view", "told"),
-    [("Rows", "turn user"), ("As the model sees it", "tok"), ("Raw", "pre class"), ("Charts", "How answers begin")],
-)
-def test_switching_the_view_asks_nobody(page: Page, studio: FakeStudio, view: str, told: str) -> None:
+def test_every_view_is_filled_whichever_is_in_sight(page: Page) -> None:
+    found = polling(page, looking(page)[page.tab.looked])
+    told = {"Rows": "turn user", "As the model sees it": "tok", "Raw": "pre class", "Charts": "How answers begin"}
+    for name, words in told.items():
+        assert words in found[page.tab.views[name]]
+
+
+def test_switching_the_view_shows_one_and_asks_nobody(page: Page, studio: FakeStudio) -> None:
+    for name in page.tab.views:
+        shown = data_paging.show_view(page.tab, name)
+        assert [view for view, part in page.tab.views.items() if shown[part]["visible"]] == [name]
+        assert shown[page.tab.pager]["visible"] is (name not in ("Lengths", "Charts"))
+    assert studio.server.asked == []
+
+
+def test_a_look_that_the_browser_has_not_seen_yet_is_not_overtaken_by_its_scan(page: Page) -> None:
     looked = looking(page)[page.tab.looked]
-    done = polling(page, looked)[page.tab.scan]
-    asked = len(studio.server.asked)
-    assert told in data_paging.show_view(page.tab, view, [row()], looked, done)[page.tab.shown]["value"]
-    assert len(studio.server.asked) == asked
+    assert polling(page, looked, seen="an older one") == {}
 
 
-def test_lengths_have_a_view_of_their_own(page: Page) -> None:
-    shown = data_paging.show_view(page.tab, "Lengths", [], {"recipe": {}}, None)
-    assert shown[page.tab.lengths_group]["visible"] is True
-    assert shown[page.tab.pager]["visible"] is False
-    assert "once all rows are read" in shown[page.tab.lengths]
+def test_the_model_is_described_once_for_many_scans(page: Page, studio: FakeStudio) -> None:
+    first = looking(page)[page.tab.looked]
+    done = polling(page, first)[page.tab.scan]
+    polling(page, looking(page, changed(SKETCH, {"cleaning.trim": True}), first)[page.tab.looked], done)
+    assert [what for what, *_ in studio.server.asked].count("model") == 1

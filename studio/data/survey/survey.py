@@ -100,7 +100,7 @@ class Survey:
     """Takes in examples one after the other."""
 
     def __init__(self) -> None:
-        self._numbers = array("q")
+        self._numbers = array("i")
         self._digests = array("Q")
         self._answers = array("q")
         """Python's own hash of each answer: the same within one process, which is all that is needed."""

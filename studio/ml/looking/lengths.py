@@ -22,7 +22,7 @@ import numpy as np
 from studio.data import sifting
 from studio.data.cleaning import REPAIRS
 from studio.data.dataset import Data, Rows, Told, tell_nobody
-from studio.data.sifting import Indices
+from studio.data.sifting import Indices, Sifted
 from studio.data.survey.findings import ROWS_NAMED
 from studio.ml.text.tokens import IGNORED, Tokens, tokenize_many
 from studio.recipe import Recipe
@@ -74,8 +74,8 @@ _FINGERPRINTS: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 def measured(data: Data, tokenizer: Any, recipe: Recipe, settings: Settings, told: Told = tell_nobody) -> Lengths:
     """The numbers of all rows that will be trained, those of mixed datasets behind the others."""
     of_parts = [
-        measure(part, readable, tokenizer, recipe, settings, told)
-        for part, readable in zip(data.train.parts, data.readable, strict=True)
+        measure(part, sifted, tokenizer, recipe, settings, told)
+        for part, sifted in zip(data.train.parts, data.parts_sifted, strict=True)
     ]
     if len(of_parts) == 1:
         return of_parts[0]
@@ -84,14 +84,14 @@ def measured(data: Data, tokenizer: Any, recipe: Recipe, settings: Settings, tol
 
 
 def measure(
-    part: Rows, readable: Indices, tokenizer: Any, recipe: Recipe, settings: Settings, told: Told = tell_nobody
+    part: Rows, sifted: Sifted, tokenizer: Any, recipe: Recipe, settings: Settings, told: Told = tell_nobody
 ) -> Lengths:
     """The numbers of the rows of `part`. Every readable row of its store is measured, also those that a step drops,
     and kept in the cache: so switching a step costs nothing.
     """
     file = settings.data_cache / "lengths" / f"{_key(part, tokenizer, recipe)}.npz"
     if not file.is_file():
-        every = Rows(part.store, part.form, part.cleaning, readable)
+        every = Rows(part.store, part.form, part.cleaning, sifted.readable)
         _write(_tokenize_all(every, tokenizer, recipe, told), file)
     return _read(file, _Chosen(part.indices))
 
@@ -182,63 +182,80 @@ def _read(file: Path, chosen: _Chosen) -> Lengths:
 
 
 def at_max_length(rows: Lengths, recipe: Recipe) -> dict[str, Any]:
-    """What max_length does to the rows, as plain values for the page: see the keys."""
+    """What max_length does to the rows, as plain values for the page: see the keys.
+
+    Works with masks and counts by length: copies of five million lengths would be the largest thing in memory.
+    """
     limit = recipe.training.max_length
-    total = rows.total[~rows.has(NOT_RENDERED)]
-    first, last = rows.first_trained[~rows.has(NOT_RENDERED)], rows.last_end[~rows.has(NOT_RENDERED)]
-    long = total > limit
-    dropped = (first >= np.minimum(total, limit)) | (long if recipe.cleaning.drop_over_long else False)
-    seen = np.minimum(total[~dropped], limit)
-    middle, high, top = np.percentile(total, [50, 95, 99]) if len(total) else (0, 0, 0)
+    written = ~rows.has(NOT_RENDERED)
+    long = written & (rows.total > limit)
+    dropped = written & (rows.first_trained >= np.minimum(rows.total, limit))
+    if recipe.cleaning.drop_over_long:
+        dropped |= long
+    kept = written & ~dropped
+    by_length = np.bincount(rows.total[written], minlength=1)
+    seen = np.bincount(np.minimum(rows.total[kept], limit), minlength=1)
+    tokens = int(seen @ np.arange(len(seen)))
+    rows_kept = int(seen.sum())
     return {
         "max_length": limit,
-        "rows": len(total),
-        "longest": int(total.max(initial=0)),
-        "bins": _bins(total),
-        "p50": int(middle),
-        "p95": int(high),
-        "p99": int(top),
-        "rows_cut": int(np.count_nonzero(long & ~dropped)),
-        "answers_cut": int(np.count_nonzero((last > limit) & ~dropped)),
+        "rows": int(by_length.sum()),
+        "longest": len(by_length) - 1,
+        "bins": _bins(by_length),
+        "p50": _percentile(by_length, 0.50),
+        "p95": _percentile(by_length, 0.95),
+        "p99": _percentile(by_length, 0.99),
+        "rows_cut": int(np.count_nonzero(long & kept)),
+        "answers_cut": int(np.count_nonzero(kept & (rows.last_end > limit))),
         "rows_dropped": int(np.count_nonzero(dropped)),
-        "rows_trained": len(seen),
-        "mean_tokens": float(seen.mean()) if len(seen) else 0.0,
-        "total_tokens": int(seen.sum()),
-        "trained_tokens": int(rows.trained.sum()),
+        "rows_trained": rows_kept,
+        "mean_tokens": tokens / rows_kept if rows_kept else 0.0,
+        "total_tokens": tokens,
+        "trained_tokens": int(rows.trained.sum(dtype=np.int64)),
         "padding_share": padding_share(seen, recipe),
         "steps_per_epoch": steps_per_epoch(seen, recipe),
     }
 
 
-def steps_per_epoch(lengths: Indices, recipe: Recipe) -> int:
-    """Optimizer steps that see every row once; packed rows fill sequences of max_length."""
+def _percentile(by_length: Indices, share: float) -> int:
+    """The length that this share of the rows does not exceed."""
+    reached = np.cumsum(by_length)
+    return int(np.searchsorted(reached, share * reached[-1])) if reached[-1] else 0
+
+
+def steps_per_epoch(by_length: Indices, recipe: Recipe) -> int:
+    """Optimizer steps that see every row once; packed rows fill sequences of max_length. `by_length` counts rows."""
     training = recipe.training
-    sequences = math.ceil(lengths.sum() / training.max_length) if training.packing else len(lengths)
+    tokens = int(by_length @ np.arange(len(by_length)))
+    sequences = math.ceil(tokens / training.max_length) if training.packing else int(by_length.sum())
     return math.ceil(sequences / (training.per_device_train_batch_size * training.gradient_accumulation_steps))
 
 
-def padding_share(lengths: Indices, recipe: Recipe) -> float:
+def padding_share(by_length: Indices, recipe: Recipe) -> float:
     """Share of computed positions that hold no token of a row, in batches laid out as the trainer lays them out."""
     training = recipe.training
     size = training.per_device_train_batch_size
-    if training.packing or not len(lengths):
+    rows = int(by_length.sum())
+    if training.packing or not rows:
         return 0.0
     chance = np.random.default_rng(training.seed)
-    order = chance.permutation(lengths)[:SIMULATED_ROWS]
+    some = by_length
+    if rows > SIMULATED_ROWS:
+        some = chance.multivariate_hypergeometric(by_length, SIMULATED_ROWS, method="marginals")
+    order = chance.permutation(np.repeat(np.arange(len(some)), some))
     if training.train_sampling_strategy == "group_by_length":
         width = size * MEGABATCH
         order = np.concatenate([np.sort(order[start : start + width]) for start in range(0, len(order), width)])
     whole = len(order) // size * size
-    computed = order[:whole].reshape(-1, size).max(axis=1).sum() * size + order[whole:].max(initial=0) * (
-        len(order) - whole
-    )
+    rest = order[whole:]
+    computed = order[:whole].reshape(-1, size).max(axis=1).sum() * size + rest.max(initial=0) * len(rest)
     return float(1 - order.sum() / computed) if computed else 0.0
 
 
-def _bins(total: Indices) -> list[tuple[int, int, int]]:
+def _bins(by_length: Indices) -> list[tuple[int, int, int]]:
     """(from, to, rows) of a histogram whose bars are equally wide and begin at 0."""
-    if not len(total):
+    if not by_length.any():
         return []
-    width = max(1, math.ceil((int(total.max()) + 1) / BINS))
-    counts = np.bincount(total // width)
-    return [(number * width, (number + 1) * width, int(count)) for number, count in enumerate(counts)]
+    width = max(1, math.ceil(len(by_length) / BINS))
+    starts = range(0, len(by_length), width)
+    return [(start, start + width, int(by_length[start : start + width].sum())) for start in starts]

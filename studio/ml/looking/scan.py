@@ -56,8 +56,8 @@ def scan(recipe: Recipe, settings: Settings, told: Told = tell_nobody) -> dict[s
     """Everything there is to say about the recipe's dataset. Raises StudioError when it cannot be read at all."""
     folder, _ = models.resolve(recipe.model, settings, weights=False)
     data = load(recipe, settings, told)
+    seen = surveyed(data, settings, told)  # before tokenizer and lengths are in memory: each takes its share of it
     tokenizer = models.load_tokenizer_for(folder, recipe.model, data.form.template, data.sample)
-    seen = surveyed(data, settings, told)  # before the lengths are in memory: each takes its share of it
     rows = lengths.measured(data, tokenizer, recipe, settings, told)
     context = getattr(models.read_config(folder).get_text_config(), "max_position_embeddings", None)
     found = [
@@ -90,8 +90,9 @@ def surveyed(data: Data, settings: Settings, told: Told = tell_nobody) -> survey
         for index, example in zip(indices, examples, strict=True):
             looked.add(int(index) + 1, example)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, asdict(looked.result()))
-    return looked.result()
+    result = looked.result()
+    write_json(file, asdict(result))
+    return result
 
 
 def template_value(tokenizer: Any, recipe: Recipe, form: Format | None) -> dict[str, Any]:
