@@ -65,14 +65,23 @@ class Sifted:
 
     outcome: Indices
     """int8: 0 kept, -1 unreadable, n dropped by DROPS[n - 1]."""
-    digests: Indices
-    """uint64; 0 for unreadable rows."""
+    kept_digests: Indices | Path
+    """uint64; 0 for unreadable rows. Of many rows they stay in the cache's file until they are asked for."""
     groups: Indices
     """uint64 of the column that keeps rows together when some are held out; empty without one."""
     steps: tuple[StepCount, ...]
     unreadable: int
     unreadable_rows: tuple[UnreadableAt, ...]
     """The first of them."""
+
+    @property
+    def digests(self) -> Indices:
+        """uint64 of each row, 0 for unreadable ones."""
+        if not isinstance(self.kept_digests, Path):
+            return self.kept_digests
+        with np.load(self.kept_digests, allow_pickle=False) as kept:
+            digests: Indices = kept["digests"]
+        return digests
 
     @property
     def readable(self) -> Indices:
@@ -100,9 +109,10 @@ def sift(
     if file.is_file():
         return _read(file)
     sifted = _Sieving(store, form, cleaning, group_by).run(told)
-    if len(store) >= CACHED_FROM_ROWS:
-        _write(sifted, file)
-    return sifted
+    if len(store) < CACHED_FROM_ROWS:
+        return sifted
+    _write(sifted, file)
+    return _read(file)
 
 
 class _Sieving:
@@ -219,10 +229,10 @@ def _write(sifted: Sifted, file: Path) -> None:
 def _read(file: Path) -> Sifted:
     with np.load(file, allow_pickle=False) as kept:
         told = json.loads(str(kept["told"]))
-        outcome, digests, groups = kept["outcome"], kept["digests"], kept["groups"]
+        outcome, groups = kept["outcome"], kept["groups"]
     return Sifted(
         outcome,
-        digests,
+        file,
         groups,
         tuple(StepCount(**step) for step in told["steps"]),
         int(np.count_nonzero(outcome == UNREADABLE)),

@@ -27,7 +27,8 @@ from studio.errors import Refused, StudioError
 from studio.runs import RunStatus
 from studio.services.studio import Studio
 from studio.settings import DEFAULT_PORT, Settings
-from studio.ui import chat_tab, data_tab, export_tab, history_tab, model_tab, run_view, tune_tab
+from studio.ui import chat_tab, export_tab, history_tab, model_tab, run_view, tune_tab
+from studio.ui.data import tab as data_tab
 from studio.ui.downloads import Downloads
 from studio.ui.guard import Guard, make_login, trusted_hosts
 from studio.ui.shared import AT_ONCE, START_DRAFT, Shared, piece

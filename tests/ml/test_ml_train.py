@@ -19,7 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from studio.data.dataset import load
 from studio.errors import InvalidInput, StudioError
-from studio.ml import devices, loading, models
+from studio.ml import devices, loading
 from studio.ml.callbacks import checkpoint_folders
 from studio.ml.devices import Precision
 from studio.ml.loss import AnswersOnlyHead

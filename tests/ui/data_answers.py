@@ -13,8 +13,8 @@ import gradio as gr
 from studio.errors import StudioError
 from studio.recipe import Recipe
 from studio.settings import Settings
-from studio.ui import data_layout
-from studio.ui.data_choices import Page
+from studio.ui.data import layout as data_layout
+from studio.ui.data.choices import Page
 from studio.ui.shared import Shared
 
 ROWS = 20

@@ -16,7 +16,7 @@ from studio.errors import Refused
 from studio.recipe import Recipe
 from studio.services.studio import Studio
 from studio.settings import Settings, read_settings
-from studio.ui import app, forms, history_tab, model_tab, tune_tab
+from studio.ui import app, forms, history_tab, model_tab, plan_view, tune_tab
 from studio.ui.downloads import Downloads
 from studio.ui.forms import FIELDS, Marks
 from studio.ui.shared import START_DRAFT, Shared
@@ -109,13 +109,13 @@ def test_a_port_in_use_is_passed_over_and_said(home: Settings, capsys: pytest.Ca
 
 
 def test_a_model_that_is_not_there_is_a_sentence_on_the_page(shared: Shared) -> None:
-    card, message = model_tab.look_at(shared, "Folder", "/nowhere/model", "", "", "own")
+    card, message = model_tab.look_at(shared, "Folder", "/nowhere/model", "", "", "own", "")
     assert "no folder /nowhere/model" in message.lower()
     assert "No model to show" in card
 
 
 def test_a_hostile_model_name_is_text(shared: Shared) -> None:
-    _, message = model_tab.look_at(shared, "Folder", "/<img src=x onerror=alert(1)>", "", "", "own")
+    _, message = model_tab.look_at(shared, "Folder", "/<img src=x onerror=alert(1)>", "", "", "own", "")
     assert "<img" not in message
 
 
@@ -126,11 +126,22 @@ def test_the_plan_says_parameters_steps_and_memory(shared: Shared) -> None:
     assert "free" in html
 
 
-def test_a_row_that_would_be_cut_is_told_before_the_start(shared: Shared) -> None:
+def test_rows_without_a_trained_token_are_told_before_the_start(shared: Shared) -> None:
     recipe = Recipe().changed(**{"training.max_length": 64})
     html = tune_tab.plan_page(shared, START_DRAFT, "Balanced", Marks(), *form_values(recipe))[0]
-    assert "rows are cut at the end" in html
-    assert "holds them all" in html
+    assert "340 rows have no trained token left" in html
+
+
+def test_answers_that_would_be_cut_are_told_with_the_length_that_holds_them() -> None:
+    plan = {"total_bytes": 1, "memory_free_bytes": 2, "rows_cut": 7, "answers_cut": 3, "rows_untrained": 0}
+    plan |= {"train_rows": 100, "held_out_rows": 5, "longest_tokens": 900, "device_kind": "cpu"}
+    ((kind, _, sentence),) = plan_view.advices(Recipe(), plan)
+    assert kind == "warn"
+    assert "3 of 100 answers are cut" in sentence
+    assert "max_length 900 holds them all" in sentence
+    ((kind, _, sentence),) = plan_view.advices(Recipe(), {**plan, "answers_cut": 0})
+    assert kind == "note"
+    assert "no answer is" in sentence
 
 
 def test_a_wrong_field_keeps_the_draft_and_says_what_is_wrong(shared: Shared) -> None:

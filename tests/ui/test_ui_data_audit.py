@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from data_answers import finding, scan
 
-from studio.ui import data_audit
+from studio.ui.data import audit as data_audit
 
 
 def test_the_verdict_counts_what_is_to_fix_and_folds_what_is_only_worth_knowing() -> None:

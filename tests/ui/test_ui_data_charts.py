@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 from data_answers import lengths, scan
 
-from studio.ui import data_charts
+from studio.ui.data import charts as data_charts
 
 
 def svg_of(html: str) -> ET.Element:

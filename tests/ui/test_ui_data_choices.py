@@ -10,9 +10,11 @@ from data_answers import FakeStudio, finding, lengths, make_page, record, scan
 
 from studio.errors import InvalidInput, NotFound
 from studio.settings import read_settings
-from studio.ui import data_choices, data_form, data_using
-from studio.ui.data_choices import Page
-from studio.ui.data_sketch import changed, chosen, sketch_of
+from studio.ui.data import choices as data_choices
+from studio.ui.data import form as data_form
+from studio.ui.data import using as data_using
+from studio.ui.data.choices import Page
+from studio.ui.data.sketch import changed, chosen, sketch_of
 from studio.ui.shared import START_DRAFT
 
 SKETCH = sketch_of(None)

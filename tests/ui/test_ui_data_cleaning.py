@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from studio.recipe import CleaningPart
-from studio.ui import data_cleaning
+from studio.ui.data import cleaning as data_cleaning
 from studio.ui.shared import START_DRAFT
 
 OFF = START_DRAFT["cleaning"]

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from studio.errors import InvalidInput
-from studio.ui import data_form
-from studio.ui.data_cleaning import STEPS
-from studio.ui.data_mapping import ROLES
-from studio.ui.data_sketch import Sketch, changed, sketch_of
+from studio.ui.data import form as data_form
+from studio.ui.data.cleaning import STEPS
+from studio.ui.data.mapping import ROLES
+from studio.ui.data.sketch import Sketch, changed, sketch_of
 
 NAMES = [
     *(f"data.{name}" for name in ("config", "split", "revision", "encoding", "delimiter", "max_rows", "format")),

@@ -10,9 +10,11 @@ from data_answers import FakeStudio, look, make_page, row, scan
 
 from studio.errors import InvalidInput, Unavailable
 from studio.settings import read_settings
-from studio.ui import data_looking, data_pager, data_paging
-from studio.ui.data_choices import Page
-from studio.ui.data_sketch import changed, chosen, sketch_of
+from studio.ui.data import looking as data_looking
+from studio.ui.data import pager as data_pager
+from studio.ui.data import paging as data_paging
+from studio.ui.data.choices import Page
+from studio.ui.data.sketch import changed, chosen, sketch_of
 from studio.ui.shared import START_DRAFT
 
 SKETCH = sketch_of(None)

@@ -9,7 +9,7 @@ from data_answers import FORM, look
 
 from studio.errors import InvalidInput
 from studio.recipe_data_fields import FormatName
-from studio.ui import data_mapping
+from studio.ui.data import mapping as data_mapping
 
 
 def test_the_head_says_what_it_is_how_sure_and_why() -> None:

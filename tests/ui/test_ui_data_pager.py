@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from studio.ui import data_pager
-from studio.ui.data_pager import START
+from studio.ui.data import pager as data_pager
+from studio.ui.data.pager import START
 
 
 def test_the_first_page_is_shown_before_anybody_has_counted() -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from studio.errors import InvalidInput
 from studio.recipe import Recipe
-from studio.ui import data_sketch
-from studio.ui.data_sketch import chosen, sketch_of, with_sketch
+from studio.ui.data import sketch as data_sketch
+from studio.ui.data.sketch import chosen, sketch_of, with_sketch
 from studio.ui.shared import START_DRAFT, whole_draft
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from data_answers import row
 
-from studio.ui import data_view
+from studio.ui.data import view as data_view
 
 HOSTILE = "<img src=x onerror=alert(1)>${alert(1)}{{7*7}}"
 

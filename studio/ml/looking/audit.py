@@ -162,9 +162,10 @@ class _Audit:
             return ()
         wanted = math.ceil(int(ends.max()) / STEP) * STEP
         offered = min(wanted, self.context or wanted)
-        if offered <= self.limit:
+        holds = int(np.count_nonzero(ends <= offered))
+        if offered <= self.limit or not holds:
             return ()
-        held = "" if offered == wanted else f", which holds {np.count_nonzero(ends <= offered):,} of them"
+        held = "" if offered == wanted else f", which holds {holds:,} of them"
         return (Fix(f"Set max_length to {offered:,}{held}", {"training.max_length": offered}),)
 
     def end_untrained(self) -> Finding | None:

@@ -36,6 +36,8 @@ MOST_ROWS = 50
 LONGEST_TEXT = 4_000
 """Characters of a text that are sent to the page; of longer ones it is told how long they are."""
 MOST_TOKENS = 1_500
+MOST_CHARACTERS = 200_000
+"""Of a row whose tokens are shown: ten million take the tokenizer seconds."""
 MOST_COLUMNS = 40
 
 
@@ -58,7 +60,7 @@ def look(recipe: Recipe, settings: Settings) -> dict[str, Any]:
     try:
         folder, _ = models.resolve(recipe.model, settings, weights=False)
         sample = baked_sample(form, head.rows) if form else ""
-        tokenizer = models.load_tokenizer_for(folder, recipe.model, form.template if form else None, sample)
+        tokenizer = scan.tokenizer_of(folder, recipe.model, form.template if form else None, sample)
         template = scan.template_value(tokenizer, recipe, form)
     except StudioError as error:  # the rows can be read without a model
         told = str(error)
@@ -85,7 +87,7 @@ def rows(recipe: Recipe, settings: Settings, numbers: Sequence[int]) -> dict[str
     """Some rows by their numbers (from 1); numbers beyond the end are left out."""
     data = loaded(recipe, settings)
     folder, _ = models.resolve(recipe.model, settings, weights=False)
-    tokenizer = models.load_tokenizer_for(folder, recipe.model, data.form.template, data.sample)
+    tokenizer = scan.tokenizer_of(folder, recipe.model, data.form.template, data.sample)
     wanted = [number for number in numbers[:MOST_ROWS] if 1 <= number <= len(data.store)]
     values = []
     held = set(data.held_out.indices.tolist()) if data.held_out.store is data.store else set()
@@ -113,7 +115,7 @@ def lengths_at(recipe: Recipe, settings: Settings) -> dict[str, Any]:
     """What max_length does to the rows, from the kept lengths."""
     data = loaded(recipe, settings)
     folder, _ = models.resolve(recipe.model, settings, weights=False)
-    tokenizer = models.load_tokenizer_for(folder, recipe.model, data.form.template, data.sample)
+    tokenizer = scan.tokenizer_of(folder, recipe.model, data.form.template, data.sample)
     return lengths.at_max_length(lengths.measured(data, tokenizer, recipe, settings), recipe)
 
 
@@ -144,6 +146,7 @@ def row_value(
         "held_out": False,
         "dropped_by": None,
         "problem": None,
+        "too_long": None,
         "tokens": [],
         "trained": 0,
         "total": 0,
@@ -161,6 +164,10 @@ def row_value(
         "rejected": [_short_turn(turn) for turn in example.rejected],
         "desirable": example.desirable,
     }
+    length = len(example.text or "") + sum(len(turn["content"]) for turn in example.messages)
+    if length > MOST_CHARACTERS:
+        told = f"With {length:,} characters this row is too long to be shown token by token. Lengths counts it."
+        return {**value, "too_long": told}
     if tokenizer is not None:
         try:
             value |= token_values(tokenizer, example, recipe)

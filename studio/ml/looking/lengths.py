@@ -35,6 +35,8 @@ SIMULATED_ROWS = 100_000
 MEGABATCH = 50
 """Batches that transformers sorts by length together (`trainer_pt_utils.get_length_grouped_indices`)."""
 BINS = 40
+LONG_TAIL = 1.25
+"""Rows longer than this times the 99th percentile share one bar."""
 
 
 @dataclass(frozen=True)
@@ -253,9 +255,18 @@ def padding_share(by_length: Indices, recipe: Recipe) -> float:
 
 
 def _bins(by_length: Indices) -> list[tuple[int, int, int]]:
-    """(from, to, rows) of a histogram whose bars are equally wide and begin at 0."""
+    """(from, to, rows) of a histogram whose bars are equally wide and begin at 0; where a few rows are far longer than
+    the others, one last bar holds them all.
+    """
     if not by_length.any():
         return []
-    width = max(1, math.ceil(len(by_length) / BINS))
-    starts = range(0, len(by_length), width)
-    return [(start, start + width, int(by_length[start : start + width].sum())) for start in starts]
+    end = len(by_length)
+    usual = math.ceil(LONG_TAIL * (_percentile(by_length, 0.99) + 1))
+    width = max(1, math.ceil(min(end, usual) / BINS))
+    starts = list(range(0, end, width))
+    if len(starts) > BINS + 2:
+        starts = starts[: BINS + 1]
+    return [
+        (start, behind, int(by_length[start:behind].sum()))
+        for start, behind in zip(starts, [*starts[1:], max(end, starts[-1] + width)], strict=True)
+    ]

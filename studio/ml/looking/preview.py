@@ -10,7 +10,7 @@ from studio.data.sources import find_source
 from studio.errors import Refused
 from studio.ml import devices, memory, models
 from studio.ml.looking import dataset_view, lengths
-from studio.ml.looking.scan import OWN_PROCESS_FROM_BYTES, Scans
+from studio.ml.looking.scan import OWN_PROCESS_FROM_BYTES, Scans, tokenizer_of
 from studio.recipe import Recipe
 from studio.settings import Settings
 
@@ -28,7 +28,7 @@ def plan(recipe: Recipe, settings: Settings, scans: Scans) -> dict[str, Any]:
     folder, _ = models.resolve(recipe.model, settings, weights=False)
     data = dataset_view.loaded(recipe, settings)
     dataset.refuse_bad_rows(data, recipe.data)
-    tokenizer = models.load_tokenizer_for(folder, recipe.model, data.form.template, data.sample)
+    tokenizer = tokenizer_of(folder, recipe.model, data.form.template, data.sample)
     rows = lengths.at_max_length(lengths.measured(data, tokenizer, recipe, settings), recipe)
     device = devices.detect()
     precision = devices.choose_precision(device, recipe.training.dtype)

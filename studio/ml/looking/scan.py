@@ -7,6 +7,7 @@ meanwhile. Everything goes through what training uses: `data.dataset.load`, `tok
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import subprocess
@@ -30,7 +31,7 @@ from studio.ml.looking import audit, lengths
 from studio.ml.text.chat_formats import TEMPLATES
 from studio.ml.text.masking import masking_of
 from studio.ml.text.templates import plain_text_note, template_used
-from studio.recipe import Recipe
+from studio.recipe import ModelPart, Recipe
 from studio.run_folder import write_json
 from studio.settings import Settings
 
@@ -57,7 +58,7 @@ def scan(recipe: Recipe, settings: Settings, told: Told = tell_nobody) -> dict[s
     folder, _ = models.resolve(recipe.model, settings, weights=False)
     data = load(recipe, settings, told)
     seen = surveyed(data, settings, told)  # before tokenizer and lengths are in memory: each takes its share of it
-    tokenizer = models.load_tokenizer_for(folder, recipe.model, data.form.template, data.sample)
+    tokenizer = tokenizer_of(folder, recipe.model, data.form.template, data.sample)
     rows = lengths.measured(data, tokenizer, recipe, settings, told)
     context = getattr(models.read_config(folder).get_text_config(), "max_position_embeddings", None)
     found = [
@@ -73,6 +74,19 @@ def scan(recipe: Recipe, settings: Settings, told: Told = tell_nobody) -> dict[s
         "lengths": lengths.at_max_length(rows, recipe),
         "charts": seen.charts(),
     }
+
+
+def tokenizer_of(folder: Path, part: ModelPart, baked: str | None, sample: str) -> Any:
+    """The tokenizer that training would use; the last few are kept as long as their files do not change.
+
+    Only for tokenizing: whoever changes one (a training, a chat) loads its own.
+    """
+    return _tokenizer(folder, part.model_dump_json(), baked, sample, tuple(_stamp(folder)))
+
+
+@functools.lru_cache(maxsize=4)
+def _tokenizer(folder: Path, part: str, baked: str | None, sample: str, _stamp: tuple[Any, ...]) -> Any:
+    return models.load_tokenizer_for(folder, ModelPart.model_validate_json(part), baked, sample)
 
 
 def surveyed(data: Data, settings: Settings, told: Told = tell_nobody) -> survey.SurveyResult:

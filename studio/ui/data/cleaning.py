@@ -13,8 +13,8 @@ from typing import Any
 import gradio as gr
 
 from studio.recipe import field_help
-from studio.ui.data_mapping import title_of
-from studio.ui.data_view import clip
+from studio.ui.data.mapping import title_of
+from studio.ui.data.view import clip
 from studio.ui.shared import START_DRAFT, piece
 
 STEPS = tuple(name for name in START_DRAFT["cleaning"] if name != "near_duplicate_similarity")

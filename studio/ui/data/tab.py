@@ -1,8 +1,8 @@
 """Tab 2, Data: choose examples on the left; on the right what is worth fixing, and the rows as people and models read.
 
 The page asks two questions about what is chosen: a look at the beginning, answered at once, and a scan of all rows,
-which goes on in the model server while the timer asks how far it is. data_layout.py has the components, data_looking.py
-what is shown, data_choices.py what is chosen; here is which event does what.
+which goes on in the model server while the timer asks how far it is. layout.py has the components, looking.py
+what is shown, choices.py what is chosen; here is which event does what.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from typing import Any
 
 import gradio as gr
 
-from studio.ui import data_choices, data_looking, data_pager, data_paging, data_using
-from studio.ui.data_choices import Page
-from studio.ui.data_layout import CHARTS, DataTab, build
+from studio.ui.data import choices as data_choices
+from studio.ui.data import looking as data_looking
+from studio.ui.data import pager as data_pager
+from studio.ui.data import paging as data_paging
+from studio.ui.data import using as data_using
+from studio.ui.data.choices import Page
+from studio.ui.data.layout import CHARTS, DataTab, build
 from studio.ui.guard import told
 from studio.ui.shared import AT_ONCE, PRIVATE, QUIET, Shared
 

@@ -12,9 +12,11 @@ import gradio as gr
 from studio.errors import StudioError
 from studio.recipe import Recipe, recipe_from_dict
 from studio.services import forecast
-from studio.ui import data_charts, data_pager, data_view
-from studio.ui.data_layout import RAW, ROWS, TOKENS, DataTab
-from studio.ui.data_pager import Place
+from studio.ui.data import charts as data_charts
+from studio.ui.data import pager as data_pager
+from studio.ui.data import view as data_view
+from studio.ui.data.layout import RAW, ROWS, TOKENS, DataTab
+from studio.ui.data.pager import Place
 from studio.ui.run_view import say
 from studio.ui.shared import Shared
 

@@ -1,4 +1,4 @@
-"""What is chosen on the Data page: a dataset, its columns, its cleaning, a fix. Taking it all over is in data_using.py.
+"""What is chosen on the Data page: a dataset, its columns, its cleaning, a fix. Taking it all over is in using.py.
 
 Each handler answers with only the components that it changes; a new stamp in `asked` makes the page look again.
 """
@@ -16,10 +16,15 @@ import gradio as gr
 from studio.errors import InvalidInput, NotFound, StudioError
 from studio.recipe import Recipe, recipe_from_dict
 from studio.services.paths import check_recipe_paths
-from studio.ui import data_form, data_mapping, data_pager, data_sketch, data_sources, forms
-from studio.ui.data_layout import ROWS, DataTab
-from studio.ui.data_paging import Shown
-from studio.ui.data_sketch import PARTS, Sketch, divided, recipe_of, sketch_of, with_sketch
+from studio.ui import forms
+from studio.ui.data import form as data_form
+from studio.ui.data import mapping as data_mapping
+from studio.ui.data import pager as data_pager
+from studio.ui.data import sketch as data_sketch
+from studio.ui.data import sources as data_sources
+from studio.ui.data.layout import ROWS, DataTab
+from studio.ui.data.paging import Shown
+from studio.ui.data.sketch import PARTS, Sketch, divided, recipe_of, sketch_of, with_sketch
 from studio.ui.run_view import say
 from studio.ui.shared import Shared, whole_draft
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from studio.ui.data_view import ROWS_A_PAGE
+from studio.ui.data.view import ROWS_A_PAGE
 
 Place = dict[str, Any]
 START: Place = {"first": 0, "picked": None, "title": ""}

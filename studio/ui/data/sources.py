@@ -16,7 +16,7 @@ from studio import words
 from studio.recipe import STARTER_PREFIX
 from studio.services.studio import Studio
 from studio.starter_sets import SETS
-from studio.ui.data_view import clip
+from studio.ui.data.view import clip
 from studio.ui.shared import piece
 
 STARTER, MINE, UPLOAD, NAMED = "Starter", "My datasets", "Upload", "Path or Hub"

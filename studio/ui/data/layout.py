@@ -1,6 +1,6 @@
 """How the Data page is laid out: what is chosen on the left; on the right what is worth fixing, and the rows.
 
-Components only; data_tab.py says what happens.
+Components only; tab.py says what happens.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from typing import Any
 
 import gradio as gr
 
-from studio.ui import data_audit, data_cleaning, data_mapping, data_pager, data_sources
-from studio.ui.data_cleaning import Cleaning
-from studio.ui.data_mapping import Reading
-from studio.ui.data_sketch import sketch_of
-from studio.ui.data_sources import Sources
+from studio.ui.data import audit as data_audit
+from studio.ui.data import cleaning as data_cleaning
+from studio.ui.data import mapping as data_mapping
+from studio.ui.data import pager as data_pager
+from studio.ui.data import sources as data_sources
+from studio.ui.data.cleaning import Cleaning
+from studio.ui.data.mapping import Reading
+from studio.ui.data.sketch import sketch_of
+from studio.ui.data.sources import Sources
 from studio.ui.shared import START_DRAFT, piece
 
 ROWS, TOKENS, LENGTHS, CHARTS, RAW = VIEWS = ("Rows", "As the model sees it", "Lengths", "Charts", "Raw")
@@ -57,7 +61,7 @@ class DataTab:
     seen: Any
     """A text box that nobody sees, with the stamp of the look that has reached the browser."""
     place: Any
-    """Which rows are shown; see data_pager.py."""
+    """Which rows are shown; see pager.py."""
 
     @property
     def fields(self) -> dict[str, Any]:

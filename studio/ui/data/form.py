@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from studio.errors import InvalidInput
-from studio.ui import data_mapping
-from studio.ui.data_cleaning import rows_line
-from studio.ui.data_sketch import MAPPING, Sketch, changed
+from studio.ui.data import mapping as data_mapping
+from studio.ui.data.cleaning import rows_line
+from studio.ui.data.sketch import MAPPING, Sketch, changed
 from studio.ui.shared import START_DRAFT
 
 ANOTHER_CONTENT = ("config", "revision", "split", "max_rows")

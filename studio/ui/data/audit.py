@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from studio.ui.data_view import clip
+from studio.ui.data.view import clip
 from studio.ui.run_view import say
 
 SHOWN_FINDINGS = 3

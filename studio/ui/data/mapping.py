@@ -1,6 +1,6 @@
 """The Read-as card of the Data page: what the file was recognised as, and which column plays which role.
 
-Holds the card's layout and its words; what happens on events is in data_looking.py.
+Holds the card's layout and its words; what happens on events is in looking.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from studio.errors import InvalidInput
 from studio.recipe import STARTER_PREFIX
 from studio.recipe_data_fields import FormatName, Role
 from studio.starter_sets import SETS
-from studio.ui.data_view import clip
+from studio.ui.data.view import clip
 from studio.ui.shared import piece
 
 FORMAT_WORDS: dict[str, str] = {

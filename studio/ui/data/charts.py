@@ -14,7 +14,7 @@ from typing import Any
 from studio import words
 from studio.ui import charts
 from studio.ui.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, round_up
-from studio.ui.data_view import clip
+from studio.ui.data.view import clip
 
 Bin = Sequence[int]
 """(from, to, how many)."""
@@ -91,15 +91,17 @@ def histogram(bins: Sequence[Bin], unit: str, limit: int | None = None, *, narro
     if not bins:
         return '<div class="chart"><div class="empty">Nothing to count.</div></div>'
     frame = _NARROW if narrow else _WIDE
-    low, high = bins[0][0], max(bins[-1][1], bins[0][0] + 1)
+    width = bins[0][1] - bins[0][0]
+    overflows = bins[-1][1] - bins[-1][0] > 2 * width  # the last bar stands for all that is longer
+    low, high = bins[0][0], max(bins[-1][0] + 2 * width if overflows else bins[-1][1], bins[0][0] + 1)
     top = round_up(max(count for _, _, count in bins))
 
     def x(value: float) -> float:
         return frame.left + (frame.right - frame.left) * (value - low) / (high - low)
 
-    body, points = _count_grid(top, frame) + _number_line(low, high, frame), []
+    body, points = _count_grid(top, frame) + _number_line(low, high, frame, overflows), []
     for start, end, count in bins:
-        left, right = x(start), x(max(end, start + (high - low) / 200))
+        left, right = x(start), x(min(high, max(end, start + (high - low) / 200)))
         kind = "over" if limit is not None and start >= limit else "bin"
         if count:
             y = min(frame.y(count / top), frame.bottom - 1.5)  # one row among thousands is still to be seen
@@ -108,7 +110,7 @@ def histogram(bins: Sequence[Bin], unit: str, limit: int | None = None, *, narro
         points.append([round((left + right) / 2, 1), f"{start:,} to {end:,} {unit}\n{count:,} rows"])
     body += _limit_line(limit, x(limit), high, frame) if limit is not None else ""
     body += f'<line class="hair" x1="0" x2="0" y1="{frame.top}" y2="{frame.bottom}"/>'
-    label = f"{sum(count for _, _, count in bins):,} rows have {low:,} to {high:,} {unit}"
+    label = f"{sum(count for _, _, count in bins):,} rows have {low:,} to {bins[-1][1]:,} {unit}"
     return (
         f'<div class="chart" data-points="{escape(json.dumps(points))}"><svg viewBox="0 0 {frame.width} '
         f'{frame.height}" role="img" aria-label="{label}">{body}</svg><div class="tip"></div></div>'
@@ -125,13 +127,14 @@ def _count_grid(top: float, frame: _Frame) -> str:
     return "".join(parts)
 
 
-def _number_line(low: int, high: int, frame: _Frame) -> str:
+def _number_line(low: int, high: int, frame: _Frame, more_follows: bool) -> str:
     parts = []
     for quarter in range(5):
         value = low + (high - low) * quarter / 4
         x = frame.left + (frame.right - frame.left) * quarter / 4
         anchor = "start" if quarter == 0 else "end" if quarter == 4 else "middle"
-        parts.append(f'<text x="{x:.1f}" y="{frame.bottom + 22}" text-anchor="{anchor}">{value:,.0f}</text>')
+        more = " and more" if more_follows and quarter == 4 else ""
+        parts.append(f'<text x="{x:.1f}" y="{frame.bottom + 22}" text-anchor="{anchor}">{value:,.0f}{more}</text>')
     return "".join(parts)
 
 

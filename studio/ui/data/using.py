@@ -10,10 +10,13 @@ import gradio as gr
 from studio.errors import Refused, StudioError
 from studio.recipe import Recipe
 from studio.services.paths import check_recipe_paths
-from studio.ui import data_audit, data_form, data_sketch, data_sources
-from studio.ui.data_choices import Page
-from studio.ui.data_paging import Shown
-from studio.ui.data_sketch import PARTS, Sketch, recipe_of
+from studio.ui.data import audit as data_audit
+from studio.ui.data import form as data_form
+from studio.ui.data import sketch as data_sketch
+from studio.ui.data import sources as data_sources
+from studio.ui.data.choices import Page
+from studio.ui.data.paging import Shown
+from studio.ui.data.sketch import PARTS, Sketch, recipe_of
 from studio.ui.run_view import say
 
 SCAN_SECONDS = 60.0

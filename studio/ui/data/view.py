@@ -142,6 +142,8 @@ def _tools(names: Sequence[str]) -> str:
 
 def _tokens(row: dict[str, Any]) -> str:
     """Every token: what is trained underlined, what is cut struck out, markup as small frames."""
+    if row.get("too_long"):
+        return f'<p class="small">{escape(row["too_long"])}</p>'
     if not row["tokens"]:
         return ""
     classes = {"trained": "t", "context": "c", "cut": "x"}

@@ -1,7 +1,7 @@
 """What the Data page shows of what is chosen: the first look, and the scan as it goes on.
 
 Each handler answers with only the components that it changes. The model server is asked; nothing is chosen here. The
-views of rows and lengths are in data_paging.py.
+views of rows and lengths are in paging.py.
 """
 
 from __future__ import annotations
@@ -16,11 +16,16 @@ import gradio as gr
 from studio.errors import InvalidInput, StudioError, Unavailable
 from studio.recipe import Recipe, recipe_from_dict
 from studio.services.paths import check_recipe_paths
-from studio.ui import data_audit, data_charts, data_cleaning, data_mapping, data_pager, data_view
-from studio.ui.data_layout import CHARTS, DataTab
-from studio.ui.data_pager import Place
-from studio.ui.data_paging import IN_PAGES, Shown, lengths_html, machine, pages_of, rows_at, rows_shown
-from studio.ui.data_sketch import Sketch, recipe_of
+from studio.ui.data import audit as data_audit
+from studio.ui.data import charts as data_charts
+from studio.ui.data import cleaning as data_cleaning
+from studio.ui.data import mapping as data_mapping
+from studio.ui.data import pager as data_pager
+from studio.ui.data import view as data_view
+from studio.ui.data.layout import CHARTS, DataTab
+from studio.ui.data.pager import Place
+from studio.ui.data.paging import IN_PAGES, Shown, lengths_html, machine, pages_of, rows_at, rows_shown
+from studio.ui.data.sketch import Sketch, recipe_of
 from studio.ui.run_view import say
 from studio.ui.shared import Shared
 
