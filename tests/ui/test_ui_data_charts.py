@@ -61,3 +61,13 @@ def test_of_hundreds_of_labels_the_first_are_drawn() -> None:
     html = data_charts.bars([(f"label {number}", 1) for number in range(300)])
     assert html.count("<u ") == 12
     assert "and 288 more" in html
+
+
+def test_a_long_tail_is_one_last_bar_that_says_so() -> None:
+    bins = [(0, 10, 50), (10, 20, 40), (20, 5000, 1)]
+    html = data_charts.histogram(bins, "tokens", 512)
+    assert "40 and more" in html
+    assert "20 to 5,000 tokens" in html
+    assert html.count('class="over"') == 1
+    assert "no row is longer" not in html
+    assert "no row is longer" in data_charts.histogram(bins, "tokens", 5000)

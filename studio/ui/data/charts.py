@@ -102,13 +102,14 @@ def histogram(bins: Sequence[Bin], unit: str, limit: int | None = None, *, narro
     body, points = _count_grid(top, frame) + _number_line(low, high, frame, overflows), []
     for start, end, count in bins:
         left, right = x(start), x(min(high, max(end, start + (high - low) / 200)))
-        kind = "over" if limit is not None and start >= limit else "bin"
+        reached = end - 1 if overflows and end == bins[-1][1] else start  # of the last bar the longest row counts
+        kind = "over" if limit is not None and reached >= limit else "bin"
         if count:
             y = min(frame.y(count / top), frame.bottom - 1.5)  # one row among thousands is still to be seen
             size = f'width="{max(1.0, right - left - 1):.1f}" height="{frame.bottom - y:.1f}"'
             body += f'<rect class="{kind}" x="{left:.1f}" y="{y:.1f}" {size}/>'
         points.append([round((left + right) / 2, 1), f"{start:,} to {end:,} {unit}\n{count:,} rows"])
-    body += _limit_line(limit, x(limit), high, frame) if limit is not None else ""
+    body += _limit_line(limit, x(limit), bins[-1][1], frame) if limit is not None else ""
     body += f'<line class="hair" x1="0" x2="0" y1="{frame.top}" y2="{frame.bottom}"/>'
     label = f"{sum(count for _, _, count in bins):,} rows have {low:,} to {bins[-1][1]:,} {unit}"
     return (
@@ -138,10 +139,10 @@ def _number_line(low: int, high: int, frame: _Frame, more_follows: bool) -> str:
     return "".join(parts)
 
 
-def _limit_line(limit: int, x: float, high: int, frame: _Frame) -> str:
+def _limit_line(limit: int, x: float, longest: int, frame: _Frame) -> str:
     """The line at max_length, its words on the side that has room; beyond all rows it stands at the edge."""
     at = min(x, frame.right)
-    told = f"max_length {limit:,}" + (" (no row is longer)" if limit >= high else "")
+    told = f"max_length {limit:,}" + (" (no row is longer)" if limit >= longest else "")
     anchor, offset = ("end", -6) if at > (frame.left + frame.right) / 2 else ("start", 6)
     return (
         f'<path class="limit" d="M{at:.1f} {frame.top - 8}V{frame.bottom}"/>'
