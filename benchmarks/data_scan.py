@@ -1,6 +1,6 @@
 """How long a whole look at a dataset takes and how much memory, beside a plain script with `datasets` on the same file.
 
-    python benchmarks/data_scan.py [--rows 10000 100000 1000000] [--home HOME]
+    python benchmarks/data_scan.py [--rows 10000 100000 1000000] [--peer-up-to 1000000] [--home HOME]
 
 The studio's side is `studio data inspect FILE`: it reads every row, tokenizes all of them through the trainer's own
 code and looks for duplicates, empty answers, secrets and more. The peer is what a script does: `load_dataset`, then
@@ -84,10 +84,20 @@ def run(command: list[str], environment: dict[str, str], preview_mark: str = "")
     return Measured(time.monotonic() - began, used.ru_maxrss / 1e3, first)
 
 
+def measure_peer(file: Path, rows: int, model: Path, up_to: int | None) -> str:
+    """The plain script's cells of the table."""
+    if up_to is not None and rows > up_to:
+        return "not run | | "
+    command = [sys.executable, "-c", PEER, str(file), str(model), str(file.parent / "cache")]
+    peer = run(command, {"HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"})
+    return f"{peer.seconds:.0f} s | {peer.peak_mb:.0f} MB | {rows / peer.seconds:,.0f}"
+
+
 def main() -> None:
     """Measure each size, the studio first, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--peer-up-to", type=int, default=None, help="most rows that the plain script is measured on")
     parser.add_argument("--home", type=Path, default=None, help="studio home with the starter model")
     arguments = parser.parse_args()
     from studio.settings import read_settings
@@ -112,12 +122,10 @@ def main() -> None:
                 [sys.executable, "-m", "studio", "--home", str(home), "data", "inspect", str(file)], {}, "First row"
             )
             shutil.rmtree(home)
-            command = [sys.executable, "-c", PEER, str(file), str(settings.starter_model), str(folder / "cache")]
-            peer = run(command, {"HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"})
             lines.append(
                 f"| {rows:,} | {file.stat().st_size / 1e6:,.0f} MB | {ours.seconds:.0f} s | "
                 f"{ours.first_preview_seconds or 0:.1f} s | {ours.peak_mb:.0f} MB | {rows / ours.seconds:,.0f} | "
-                f"{peer.seconds:.0f} s | {peer.peak_mb:.0f} MB | {rows / peer.seconds:,.0f} |"
+                f"{measure_peer(file, rows, settings.starter_model, arguments.peer_up_to)} |"
             )
             print(lines[-1], flush=True)
     write_section("data_scan", "\n".join(lines))

@@ -19,13 +19,14 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from studio.data.dataset import load
 from studio.errors import InvalidInput, StudioError
-from studio.ml import devices, loading
+from studio.ml import devices, loading, models
 from studio.ml.callbacks import checkpoint_folders
 from studio.ml.devices import Precision
+from studio.ml.generate import encode
 from studio.ml.loss import AnswersOnlyHead
 from studio.ml.prepare import Prepared, prepare
 from studio.ml.train import lora_config, sft_config, train
-from studio.recipe import AdapterPart, QuantizationPart, Recipe
+from studio.recipe import AdapterPart, ModelPart, QuantizationPart, Recipe, read_recipe
 from studio.run_folder import RunFolder
 from studio.runs import Run, RunStatus
 from studio.settings import Settings
@@ -250,6 +251,21 @@ def test_plain_text_is_trained_without_questions_to_ask(
     assert statuses(folder)[-1] == "finished"
     assert len(losses(folder, "eval_loss")) == 3
     assert "accuracy_after" not in folder.read_run().result
+
+
+def test_chat_asks_in_the_form_that_the_texts_carry(
+    make_run: MakeRun, settings: Settings, quick_recipe: Recipe
+) -> None:
+    """Texts in Llama-2's form train as they are; asked in another form, the adapter would answer as if untrained."""
+    folder = train_of(make_run, settings, quick_recipe.changed(**{"data.dataset": "starter:llama2-text"}))
+
+    text = load(read_recipe(folder.recipe_file), settings).train[0].text
+    assert text is not None
+    question, _, answer = text.removeprefix("<s>[INST] ").partition(" [/INST]")
+    saved = models.load_tokenizer(folder.adapter, ModelPart())
+    asked = saved.decode(encode(saved, [{"role": "user", "content": question}]))
+    assert asked == f"<s>[INST] {question} [/INST]"
+    assert text == asked + answer
 
 
 # -- how it trains --------------------------------------------------------------------------------------------
