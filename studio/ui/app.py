@@ -37,6 +37,8 @@ log = logging.getLogger("studio")
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 TICK_SECONDS = 2
+ATTEMPTS = 3
+"""To begin listening."""
 TABS = (
     ("model", "1 Model"),
     ("data", "2 Data"),
@@ -190,7 +192,20 @@ def closed_paths(settings: Settings) -> list[str]:
 
 
 def launch(opened: Studio) -> tuple[gr.Blocks, str]:
-    """Serve the pages; returns the app and its URL. Every argument that is not gradio's default is there for safety."""
+    """Serve the pages; returns the app and its URL. Raises Refused when no attempt to listen succeeds."""
+    for _ in range(ATTEMPTS):
+        try:
+            return _serve(opened)
+        except OSError as error:  # the port was taken after we looked, or a busy machine answered gradio too late
+            log.warning("The pages could not be served: %s", error)
+    raise Refused(
+        f"The pages could not be served after {ATTEMPTS} attempts: another program takes the port, or the machine is "
+        "too busy. Try again, or choose another port with --port."
+    )
+
+
+def _serve(opened: Studio) -> tuple[gr.Blocks, str]:
+    """One attempt to listen. Every argument that is not gradio's default is there for safety."""
     settings = opened.settings
     downloads = Downloads()
     demo = build_app(opened, downloads)

@@ -108,6 +108,26 @@ def test_a_port_in_use_is_passed_over_and_said(home: Settings, capsys: pytest.Ca
     assert f"Port {port} is in use" in capsys.readouterr().out
 
 
+def test_a_port_that_is_taken_in_the_last_moment_is_no_end(monkeypatch: pytest.MonkeyPatch, shared: Shared) -> None:
+    tried = []
+
+    def serve(opened: Studio) -> tuple[str, str]:
+        tried.append(opened)
+        if len(tried) < app.ATTEMPTS:
+            raise OSError("Cannot find empty port")
+        return "pages", "url"
+
+    monkeypatch.setattr(app, "_serve", serve)
+    assert app.launch(shared.studio) == ("pages", "url")
+    monkeypatch.setattr(app, "_serve", always_taken)
+    with pytest.raises(Refused, match="could not be served after 3 attempts"):
+        app.launch(shared.studio)
+
+
+def always_taken(_: Studio) -> tuple[str, str]:
+    raise OSError("Cannot find empty port")
+
+
 def test_a_model_that_is_not_there_is_a_sentence_on_the_page(shared: Shared) -> None:
     card, message = model_tab.look_at(shared, "Folder", "/nowhere/model", "", "", "own", "")
     assert "no folder /nowhere/model" in message.lower()
