@@ -32,6 +32,7 @@ from studio.ml.loss import AnswersOnlyHead
 from studio.ml.prepare import prepare
 from studio.ml.text import special_tokens
 from studio.ml.text.collate import collator_for
+from studio.ml.text.templates import template_used
 from studio.recipe import AdapterPart, Recipe, read_recipe
 from studio.run_folder import RunFolder
 from studio.runs import RunStatus
@@ -80,6 +81,7 @@ def _train(folder: RunFolder, settings: Settings, tokens: Path) -> None:
     model = loading.load_model(base, recipe.quantization, device, precision)
     loading.keep_trainable(model)
     new_tokens = loading.learn_tokens(model, tokenizer, base, recipe.model)
+    template = template_used(tokenizer, recipe.model, data.form.template)
     questions = askable(tokenizer, data.held_out)
     exam = Exam(model, tokenizer, questions, evaluate.labels_of(questions))
     folder.add_event(
@@ -89,6 +91,8 @@ def _train(folder: RunFolder, settings: Settings, tokens: Path) -> None:
         precision=precision.weights,
         dataset_fingerprint=data.fingerprint,
         dataset_format=data.form.name,
+        chat_template=template.name,
+        chat_template_from=template.source,
         train_rows=len(train_rows.rows),
         held_out_rows=len(held_rows.rows),
         rows_cut=train_rows.cut,

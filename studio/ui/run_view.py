@@ -171,6 +171,8 @@ def facts(run: Run) -> str:
         ("Dataset", str(run.recipe["data"]["dataset"])),
         ("Dataset fingerprint", str(run.facts.get("dataset_fingerprint", "–"))[:16]),
         ("Rows", f"{run.facts.get('train_rows', '–')} trained, {run.facts.get('held_out_rows', '–')} held out"),
+        ("Left out", _left_out(run.facts)),
+        ("Chat template", _template(run.facts)),
         ("Seed", str(run.recipe["training"]["seed"])),
         ("Trainable", _trainable(run.facts)),
         ("Device", f"{run.facts.get('device', '–')}, {run.facts.get('precision', '–')}"),
@@ -178,6 +180,30 @@ def facts(run: Run) -> str:
         ("Created", f"{run.created_at.astimezone():%Y-%m-%d %H:%M}"),
     ]
     return '<dl class="facts">' + "".join(f"<dt>{escape(n)}</dt><dd>{escape(v)}</dd>" for n, v in entries) + "</dl>"
+
+
+_LEFT_OUT = {
+    "rows_unreadable": "not readable",
+    "rows_not_rendered": "that the template cannot write",
+    "rows_over_long": "too long",
+    "rows_untrained": "without a trained token",
+}
+
+
+def _left_out(known: dict[str, Any]) -> str:
+    """What became of the rows that were not trained, cleaning included."""
+    told = [f"{known[name]:,} {why}" for name, why in _LEFT_OUT.items() if known.get(name)]
+    told += [f"{step['dropped']:,} by {step['name']}" for step in known.get("cleaning", []) if step["dropped"]]
+    return ", ".join(told) or "no rows"
+
+
+def _template(known: dict[str, Any]) -> str:
+    """The chat template that was trained, and who chose it."""
+    if "chat_template" not in known:
+        return "–"
+    chosen = {"tokenizer": "the model's own", "recipe": "chosen in the recipe", "data": "found in the texts"}
+    source = chosen.get(known["chat_template_from"], "none")
+    return source if known["chat_template"] in ("", "own") else f"{known['chat_template']}, {source}"
 
 
 def _trainable(known: dict[str, Any]) -> str:

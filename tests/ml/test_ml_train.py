@@ -265,6 +265,8 @@ def test_chat_asks_in_the_form_that_the_texts_carry(
     saved = models.load_tokenizer(folder.adapter, ModelPart())
     asked = saved.decode(encode(saved, [{"role": "user", "content": question}]))
     assert asked == f"<s>[INST] {question} [/INST]"
+    facts = folder.read_run().facts
+    assert (facts["chat_template"], facts["chat_template_from"]) == ("llama-2", "data")
     assert text == asked + answer
 
 

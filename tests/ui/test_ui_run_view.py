@@ -75,3 +75,12 @@ def test_the_result_line_says_accuracy_before_and_after() -> None:
 
 def test_a_redrawn_progress_bar_counts_as_its_last_state() -> None:
     assert "50%" not in run_view.log_tail("loading 50%\rloading 100%\nstep 1")
+
+
+def test_a_run_says_which_rows_it_left_out_and_which_template_it_trained() -> None:
+    known = {"rows_unreadable": 2, "rows_untrained": 0, "chat_template": "llama-2", "chat_template_from": "data"}
+    known |= {"cleaning": [{"name": "dedupe", "changed": 0, "dropped": 3, "left": 9}]}
+    html = run_view.facts(replace(RUN, facts=known))
+    assert "2 not readable, 3 by dedupe" in html
+    assert "llama-2, found in the texts" in html
+    assert "<dd>no rows</dd>" in run_view.facts(RUN)
