@@ -17,7 +17,7 @@ import numpy as np
 
 from studio.data import sifting
 from studio.data.cleaning import choose, hold_out, repair
-from studio.data.duplicates import first_of_each
+from studio.data.duplicates import first_of_each, is_among
 from studio.data.formats.conversations import read_row
 from studio.data.formats.formats import Format, recognise
 from studio.data.sifting import Indices, Sifted, StepCount
@@ -217,7 +217,7 @@ def _without_held_out(
     indices: Indices, digests: Indices, held_out: Indices, steps: tuple[StepCount, ...]
 ) -> tuple[Indices, tuple[StepCount, ...]]:
     """Rows that are held out as well (a set may bring its own held-out part) count as duplicates, too."""
-    twice = np.isin(digests, held_out)
+    twice = is_among(digests, held_out)
     more = int(np.count_nonzero(twice))
     counted = [
         replace(step, dropped=step.dropped + more, left=step.left - more) if step.name == "dedupe" else step

@@ -39,6 +39,10 @@ _LETTERS_BETWEEN_BLANKS = 15
 """Where blanks are rarer than this, the script has none between its words."""
 
 
+PIECE = 250_000
+"""Digests that are compared at once."""
+
+
 def first_of_each(digests: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """True for the first of equal digests; 24 bytes a row while it runs."""
     first = np.ones(len(digests), dtype=bool)
@@ -46,6 +50,14 @@ def first_of_each(digests: NDArray[np.uint64]) -> NDArray[np.bool_]:
     in_order = digests[order]
     first[order[1:][in_order[1:] == in_order[:-1]]] = False
     return first
+
+
+def is_among(digests: NDArray[np.uint64], some: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of `digests` are in `some`; piece by piece, as numpy sorts copies of all that it compares."""
+    among = np.zeros(len(digests), dtype=bool)
+    for start in range(0, len(digests), PIECE):
+        among[start : start + PIECE] = np.isin(digests[start : start + PIECE], some)
+    return among
 
 
 def near_duplicates(texts: Iterable[tuple[int, str]], similarity: float) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ from ftfy.badness import is_bad
 from numpy.typing import NDArray
 
 from studio.data.cleaning import digest, empty_answer, empty_question, empty_text, in_a_row
-from studio.data.duplicates import first_of_each
+from studio.data.duplicates import first_of_each, is_among
 from studio.data.private_text import has_email, has_secret
 from studio.data.survey import text_findings
 from studio.data.survey.findings import ROWS_NAMED, Finding
@@ -204,7 +204,7 @@ def findings(result: SurveyResult, cleaning: CleaningPart) -> list[Finding]:
 
 def overlap(train: NDArray[np.uint64], held_out: NDArray[np.uint64]) -> Finding | None:
     """The finding that held-out rows are also trained, by the digests of both; None if none is."""
-    count = int(np.count_nonzero(np.isin(held_out, train)))
+    count = int(np.count_nonzero(np.isin(held_out, train[is_among(train, held_out)])))
     return text_findings.overlap(count, len(held_out)) if count else None
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from studio.data.dataset import Data
 from studio.data.sifting import Indices
 from studio.data.survey.findings import ROWS_NAMED, Finding, Fix, Fixes, Severity
-from studio.ml.looking.lengths import BEGINS_TWICE, END_UNTRAINED, HAS_SYSTEM, NOT_RENDERED, Lengths
+from studio.ml.looking.lengths import BEGINS_TWICE, END_UNTRAINED, HAS_SYSTEM, NOT_RENDERED, PIECE, Lengths
 from studio.recipe import Recipe
 
 SKIP = Fix("Leave them out", {"data.bad_rows": "skip"})
@@ -48,8 +48,6 @@ class _Audit:
         self.data, self.rows, self.recipe, self.context = data, rows, recipe, longest_context
         self.limit = recipe.training.max_length
         self.skips = recipe.data.bad_rows == "skip"
-        self.numbers = np.concatenate([part.indices + 1 for part in data.train.parts])
-        self.own = np.arange(len(self.numbers)) < len(data.main)  # rows of mixed datasets have numbers of their own
         self.written = ~rows.has(NOT_RENDERED)
         self.untrained = self.written & (rows.first_trained >= np.minimum(rows.total, self.limit))
         self.long = self.written & (rows.total > self.limit)
@@ -59,7 +57,9 @@ class _Audit:
     ) -> Finding:
         """A finding about the rows of `mask`; `words` are what is counted, what is said of it, and the sentence."""
         count = int(np.count_nonzero(mask))
-        some = tuple(int(number) for number in self.numbers[mask & self.own][:ROWS_NAMED])
+        own = self.data.main.indices  # rows of mixed datasets, which stand behind, have numbers of their own
+        places = first_places(mask[: len(own)], ROWS_NAMED)
+        some = tuple(int(own[place]) + 1 for place in places)
         what, said, sentence = words
         return Finding(kind, severity, f"{_counted(count, what)} {said}", sentence, count, some, tuple(fixes))
 
@@ -201,6 +201,16 @@ class _Audit:
             "elsewhere it says that the questions carry more than the model needs."
         )
         return Finding("few_trained", "note", "Most tokens are read, not learned", sentence)
+
+
+def first_places(mask: Indices, most: int) -> list[int]:
+    """Where a mask is true, the first `most` places; looks no further than it has to."""
+    places: list[int] = []
+    for start in range(0, len(mask), PIECE):
+        places += (np.flatnonzero(mask[start : start + PIECE])[: most - len(places)] + start).tolist()
+        if len(places) == most:
+            break
+    return places
 
 
 def _cures(sentence: str, recipe: Recipe) -> tuple[Fix, ...]:

@@ -35,6 +35,8 @@ SIMULATED_ROWS = 100_000
 MEGABATCH = 50
 """Batches that transformers sorts by length together (`trainer_pt_utils.get_length_grouped_indices`)."""
 BINS = 40
+PIECE = 250_000
+"""Rows that are counted at once."""
 LONG_TAIL = 1.25
 """Rows longer than this times the 99th percentile share one bar."""
 
@@ -195,8 +197,8 @@ def at_max_length(rows: Lengths, recipe: Recipe) -> dict[str, Any]:
     if recipe.cleaning.drop_over_long:
         dropped |= long
     kept = written & ~dropped
-    by_length = np.bincount(rows.total[written], minlength=1)
-    seen = np.bincount(np.minimum(rows.total[kept], limit), minlength=1)
+    by_length = _count_by_length(rows.total, written)
+    seen = _count_by_length(rows.total, kept, limit)
     tokens = int(seen @ np.arange(len(seen)))
     rows_kept = int(seen.sum())
     return {
@@ -217,6 +219,17 @@ def at_max_length(rows: Lengths, recipe: Recipe) -> dict[str, Any]:
         "padding_share": padding_share(seen, recipe),
         "steps_per_epoch": steps_per_epoch(seen, recipe),
     }
+
+
+def _count_by_length(total: Indices, mask: Indices, limit: int | None = None) -> Indices:
+    """How many of the rows of `mask` have each length, cut at `limit`; piece by piece, as numpy counts in copies."""
+    longest = int(total.max(initial=0)) if limit is None else min(limit, int(total.max(initial=0)))
+    counts = np.zeros(longest + 1, np.int64)
+    for start in range(0, len(total), PIECE):
+        some = total[start : start + PIECE][mask[start : start + PIECE]]
+        counts += np.bincount(np.minimum(some, longest), minlength=longest + 1)
+    last = np.flatnonzero(counts)
+    return counts[: last[-1] + 1] if len(last) else counts[:1]
 
 
 def _percentile(by_length: Indices, share: float) -> int:
