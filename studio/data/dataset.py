@@ -132,8 +132,10 @@ class Data:
 
     @property
     def digests(self) -> tuple[Indices, Indices]:
-        """64-bit digests of the rows to train on and of those held out, to find rows that are in both."""
-        return self.sifted.digests[self.main.indices], self.held_out_digests
+        """(digests of the rows to train on that equal one held out, digests of those held out), 64 bits each."""
+        digests = self.sifted.digests
+        places = np.flatnonzero(is_among(digests, self.held_out_digests))
+        return digests[places[np.isin(places, self.main.indices)]], self.held_out_digests
 
     @property
     def main(self) -> Rows:

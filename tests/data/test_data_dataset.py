@@ -214,3 +214,14 @@ def test_a_guess_is_trained_only_once_somebody_confirmed_it(write: Any, read: Lo
     again = read(file, **confirmed)
     assert again.form.sureness == "certain"
     assert answers(again) == answers(data)
+
+
+def test_rows_that_are_trained_and_held_out_are_known(read: Load, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    rows = [pair(str(number), "x") for number in range(10)]
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows[:2], pair("new", "y")]))
+    trained, held = read(folder, **{"data.held_out_rows": 60, "cleaning.drop_rows": [1]}).digests
+    assert (len(trained), len(held)) == (1, 3)
+    assert trained[0] in held
